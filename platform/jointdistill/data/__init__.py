@@ -1,0 +1,1 @@
+"""From shards on a store to augmented batches on a device."""

@@ -1,0 +1,1 @@
+"""The rooms that know Ray: prepare, train, label, sweep, evaluate."""

@@ -1,0 +1,64 @@
+"""Recipes: frozen descriptions of the parts an experiment is made of."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import pkgutil
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+
+from jointdistill.types import JSON
+
+
+class Recipe:
+    """A frozen dataclass of knobs that can build its part. The recipe is what an experiment keeps."""
+
+
+def describe(value: object) -> JSON:
+    """A recipe, or anything made of recipes, as plain JSON; the class's name goes with its knobs."""
+    if is_dataclass(value) and not isinstance(value, type):
+        knobs = {field.name: describe(getattr(value, field.name)) for field in fields(value)}
+        return {"recipe": type(value).__name__, **knobs} if isinstance(value, Recipe) else dict(knobs)
+    if isinstance(value, Mapping):
+        return {str(key): describe(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [describe(item) for item in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"{type(value).__name__} cannot stand in a recipe: use numbers, strings, tuples, recipes")
+
+
+def flatten(description: JSON, prefix: str = "") -> dict[str, str | int | float | bool | None]:
+    """The leaves of a description by dotted name, as MLflow lists parameters."""
+    if isinstance(description, dict):
+        items: Iterator[tuple[str, JSON]] = iter(description.items())
+    elif isinstance(description, list):
+        items = ((str(place), item) for place, item in enumerate(description))
+    else:
+        return {prefix: description}
+    leaves: dict[str, str | int | float | bool | None] = {}
+    for name, item in items:
+        leaves |= flatten(item, f"{prefix}.{name}" if prefix else name)
+    return leaves
+
+
+def digest(description: JSON) -> str:
+    """sha256 of a description; key order does not matter."""
+    text = json.dumps(description, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def recipes_in(package: str, kind: type[Recipe]) -> dict[str, type[Recipe]]:
+    """Every recipe of a kind that lies in a package, by its class name in lower case.
+
+    A method is found by where it lies: there is no list to edit.
+    """
+    folder = importlib.import_module(package)
+    found: dict[str, type[Recipe]] = {}
+    for module in pkgutil.iter_modules(folder.__path__):
+        for item in vars(importlib.import_module(f"{package}.{module.name}")).values():
+            if isinstance(item, type) and issubclass(item, kind) and is_dataclass(item):
+                found[item.__name__.lower()] = item
+    return found

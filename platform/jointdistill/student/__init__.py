@@ -1,0 +1,1 @@
+"""How the student is built and exported."""

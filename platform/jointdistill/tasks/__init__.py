@@ -1,0 +1,1 @@
+"""What a student can be asked: one file a task."""

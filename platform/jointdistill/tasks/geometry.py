@@ -1,0 +1,33 @@
+"""How dense values follow a warp, and how they are read at points."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from jointdistill.types import Warp
+
+_TO_GRID = torch.tensor([[2.0, 0.0, -1.0], [0.0, 2.0, -1.0], [0.0, 0.0, 1.0]])
+"""Fractions of the image → the [-1, 1] coordinates of `grid_sample`."""
+
+
+def resample(
+    values: Tensor, warp: Warp, size: tuple[int, int], mode: Literal["bilinear", "nearest"]
+) -> Tensor:
+    """The views [B, C, *size] of canonical values [B, C, H, W]; 0 where a view looks past the edge."""
+    to_grid = _TO_GRID.to(values)
+    theta = to_grid @ warp.inverse().matrix.to(values) @ torch.linalg.inv(to_grid)
+    grid = F.affine_grid(theta[:, :2], [len(values), 1, *size], align_corners=False)
+    return F.grid_sample(values, grid, mode=mode, padding_mode="zeros", align_corners=False)
+
+
+def at_points(
+    values: Tensor, points: Tensor, mode: Literal["bilinear", "nearest"] = "bilinear"
+) -> Tensor:
+    """Values [B, C, H, W] read at points [B, m, 2] given as fractions of the image: [B, m, C]."""
+    grid = (2 * points - 1).to(values)[:, None]  # [B, 1, m, 2]
+    read = F.grid_sample(values, grid, mode=mode, padding_mode="border", align_corners=False)
+    return read[:, :, 0].mT

@@ -1,0 +1,1 @@
+"""Where a frozen answer comes from: one file a kind of teacher."""

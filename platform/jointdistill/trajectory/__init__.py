@@ -1,0 +1,1 @@
+"""What teacher and student knew, and when: one file a source."""

@@ -1,0 +1,1 @@
+"""How much of each term the student takes: one file a method."""

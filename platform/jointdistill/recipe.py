@@ -8,6 +8,7 @@ import json
 import pkgutil
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
+from inspect import isabstract
 
 from jointdistill.types import JSON
 
@@ -51,7 +52,7 @@ def digest(description: JSON) -> str:
 
 
 def recipes_in(package: str, kind: type[Recipe]) -> dict[str, type[Recipe]]:
-    """Every recipe of a kind that lies in a package, by its class name in lower case.
+    """Every recipe of a kind that lies in a package and can be built, by its class name in lower case.
 
     A method is found by where it lies: there is no list to edit.
     """
@@ -59,6 +60,36 @@ def recipes_in(package: str, kind: type[Recipe]) -> dict[str, type[Recipe]]:
     found: dict[str, type[Recipe]] = {}
     for module in pkgutil.iter_modules(folder.__path__):
         for item in vars(importlib.import_module(f"{package}.{module.name}")).values():
-            if isinstance(item, type) and issubclass(item, kind) and is_dataclass(item):
+            recipe = isinstance(item, type) and issubclass(item, kind) and is_dataclass(item)
+            if recipe and not isabstract(item):
                 found[item.__name__.lower()] = item
     return found
+
+
+def restore(description: JSON, kinds: Mapping[str, type[Recipe]]) -> Recipe:
+    """The recipe a description came from; only recipes named in `kinds` are ever made.
+
+    Raises `ValueError` where the description names another one or does not fit its knobs.
+    """
+    if not isinstance(description, dict) or not isinstance(name := description.get("recipe"), str):
+        raise ValueError("a recipe's description is an object with a 'recipe'")
+    kind = kinds.get(name.lower())
+    if kind is None:
+        raise ValueError(f"there is no recipe '{name}' among {', '.join(sorted(kinds))}")
+    knobs = {knob: _frozen(value) for knob, value in description.items() if knob != "recipe"}
+    try:
+        return kind(**knobs)
+    except TypeError as wrong:
+        raise ValueError(f"the description of '{name}' does not fit it: {wrong}") from wrong
+
+
+def _frozen(value: JSON) -> object:
+    """Lists come back from JSON where tuples went in."""
+    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
+
+
+def methods_in(package: str, kind: type[Recipe]) -> dict[str, type[Recipe]]:
+    """The recipe of every file of a package by its word on the command line: the file's name, with dashes."""
+    found = recipes_in(package, kind).values()
+    words = {recipe.__module__.rsplit(".", 1)[-1].replace("_", "-"): recipe for recipe in found}
+    return {word: words[word] for word in sorted(words) if not isabstract(words[word])}

@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
-JSON: TypeAlias = "None | bool | int | float | str | list[JSON] | dict[str, JSON]"
+JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 
 State: TypeAlias = tuple[dict[str, Tensor], dict[str, JSON]]
 """Of every stateful part: tensors (kept as safetensors) and plain values (kept as JSON); never a pickle."""
@@ -21,7 +21,7 @@ UNKNOWN_LABEL = 255
 """A pixel without a class."""
 
 
-class Refusal(Exception):  # noqa: N818 - it is an answer to the user, not a fault of the program
+class Refusal(Exception):
     """Bad input: one plain sentence that names the thing and the remedy. A job prints it and exits with 2."""
 
 
@@ -88,6 +88,8 @@ class Batch:
     """Task → labelled images in the *global* batch."""
     total: int
     """Images in the global batch."""
+    labelled: int
+    """Rows of this share that may carry labels; they come first, so that no loss looks at the others."""
     position: Position
     warp: Warp
 
@@ -104,6 +106,7 @@ class Batch:
             image=self.image[rows],
             truth={task: truth[rows] for task, truth in self.truth.items()},
             present={task: present[rows] for task, present in self.present.items()},
+            labelled=max(0, min(rows.stop, self.labelled) - rows.start),
             warp=self.warp[rows],
         )
 
@@ -122,7 +125,8 @@ class Prediction(NamedTuple):
     """What a network says of a batch. A NamedTuple, because FSDP must find the tensors in it."""
 
     answers: dict[str, Tensor]
-    """Task → answer at full size: depth [B, 1, H, W] metres; segmentation logits [B, C, H, W]."""
+    """Task → answer: depth [B, 1, h, w] metres; segmentation logits [B, C, h, w]. A network answers at the
+    size it works at, the image's or smaller; who compares with a truth brings it to the truth's size."""
     features: dict[str, Tensor]
     """Layer → [B, C, h, w]; a source without features leaves it empty."""
     shared: Tensor | None = None
@@ -157,6 +161,9 @@ class Losses:
     """[K, B] bool."""
     count: Tensor
     """[K] images of the *global* batch that carry the term; at least 1."""
+    teacher: Tensor | None = None
+    """[K, B] the supervised loss of the term's own teacher on the image, NaN where there is no label and
+    in rows of labels; for who asked for it (`Need.TEACHER_LOSS`)."""
 
     def mean(self, weight: Tensor | None = None) -> Tensor:
         """[K] this rank's share of each term's global mean: summed over ranks it is the mean."""
@@ -171,7 +178,7 @@ class Weighted:
     weight: Tensor
     """[K, B] or [K, 1] the factor on each loss, detached, ≥ 0."""
     auxiliary: Tensor | None = None
-    """[] a loss of the weighting's own parameters."""
+    """[] this rank's share of a loss of the weighting's own parameters: summed over ranks it is the loss."""
 
     def total(self, losses: Losses) -> Tensor:
         """[] this rank's share of the objective."""
@@ -189,7 +196,11 @@ class Stats:
     """[U, K] float64 on the host: the global mean of each term in each step since the last reduction,
     NaN where no image carried the term."""
     gram: Tensor | None = None
-    """[K, K] inner products of the terms' gradients at the shared feature, for who asked for it."""
+    """[K, K] inner products of the terms' gradients at the shared feature, of the batch being weighed and
+    on its device; for who asked for it (`Need.GRAM`)."""
+    after: Tensor | None = None
+    """[U, K] float64 on the host: the means of `window` once more, each after its step; for who asked for
+    it (`Need.SECOND_FORWARD`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +219,7 @@ class Step:
     """Everything that happened in one optimiser step, detached and still on the device."""
 
     position: Position
-    images: int
+    keys: tuple[str, ...]
     """Images of this rank."""
     losses: Tensor
     """[K] this rank's share of each term's global mean."""
@@ -222,7 +233,9 @@ class Step:
     """[] before clipping."""
     learning_rate: float
     finite: Tensor
-    """[] bool: the step was taken; a step with a non-finite gradient is skipped."""
+    """[] bool: the gradient was finite; what is not is left out."""
+    sound: Tensor
+    """[B] bool: every term of the image was finite and every teacher's answer to it usable."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 
-class AlreadyThere(Exception):  # noqa: N818
+class AlreadyThere(Exception):
     """The key has a value; nothing was written."""
 
 
-class Missing(Exception):  # noqa: N818
+class Missing(Exception):
     """The key has no value."""
 
 

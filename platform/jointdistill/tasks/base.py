@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Self
 
-import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 from torchmetrics import Metric
@@ -61,6 +60,7 @@ class Task(Recipe, ABC):
     def decode(self, stored: NDArray[Any], card: Card) -> NDArray[Any]:
         """The truth of one image, from the array in the task's column.
 
+        It depends on the card and on no knob of the task, so that all trials of a sweep share one cache.
         Raises `ValueError` with one plain sentence where the values cannot be this task's truth.
         """
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from jointdistill.recipe import Recipe
 from jointdistill.tasks.base import Task
-from jointdistill.types import Batch, Feedback, Prediction, State
+from jointdistill.trajectory.record import Anchor
+from jointdistill.types import Batch, Feedback, Prediction, Refusal, State
 
 Gather = Callable[[State], list[State]]
 """Every rank's state, in rank order, on every rank. Provided by the engine."""
@@ -22,6 +23,8 @@ class Setting:
     """What a trajectory must know of its run."""
 
     tasks: Mapping[str, Task]
+    layers: tuple[str, ...]
+    """The student's feature layers."""
     images: int
     """Rows of the training cache."""
     labelled: Mapping[str, frozenset[int]]
@@ -32,6 +35,8 @@ class Setting:
     """Optimiser steps of the whole run; ramps follow it."""
     seed: int
     device: torch.device
+    anchors: Mapping[str, tuple[Anchor, ...]] = field(default_factory=dict)
+    """Teacher → the moments of its way, earliest first; a teacher that was not trained here has none."""
 
 
 class Trajectory(ABC):
@@ -45,13 +50,19 @@ class Trajectory(ABC):
         Records lie in canonical coordinates; `batch.warp` brings them to the view.
         """
 
-    @abstractmethod
-    def write(self, now: Prediction, taught: Mapping[str, Prediction], batch: Batch) -> None:
+    def write(  # noqa: B027 - only some sources write
+        self, now: Prediction, taught: Mapping[str, Prediction], batch: Batch
+    ) -> None:
         """Note what this forward knew. Nothing written is read before the next `merge`."""
 
-    @abstractmethod
-    def merge(self, gather: Gather) -> None:
-        """At the end of an epoch: bring all ranks' notes together, alike on every rank."""
+    def pool(self, gather: Gather) -> None:  # noqa: B027
+        """Before a snapshot within an epoch: bring all ranks' notes to every rank, still unread.
+
+        Afterwards any rank's state holds everything, and a run may go on with any number of workers.
+        """
+
+    def merge(self, gather: Gather) -> None:  # noqa: B027
+        """At the end of an epoch: bring all ranks' notes together and read from them from now on."""
 
     def observe(self, feedback: Feedback) -> None:  # noqa: B027 - only some sources listen
         """Hear how student and teachers do on the feedback slice."""
@@ -75,4 +86,28 @@ class TrajectoryRecipe(Recipe, ABC):
 
     @abstractmethod
     def build(self, setting: Setting) -> Trajectory:
-        """The source for this run."""
+        """The source for this run.
+
+        Raises `Refusal` where the run lacks what the source lives on.
+        """
+
+
+def ramped(gain: float, ramp: float, step: int, steps: int) -> float:
+    """The gain at a step: it rises from 0 over the first share `ramp` of the run's steps."""
+    return gain * min(1.0, step / max(1.0, ramp * steps))
+
+
+def refuse_knobs(name: str, gain: float, ramp: float) -> None:
+    """Raise a `Refusal` where a source's gain or ramp makes no sense."""
+    if not gain > 0:
+        raise Refusal(f"{name} with gain {gain} would do nothing: give a gain > 0, or no trajectory at all.")
+    if not 0 <= ramp <= 1:
+        raise Refusal(f"{name}'s ramp {ramp} is no share of the run: give a number in 0..1.")
+
+
+def refuse_layer(name: str, layer: str, layers: tuple[str, ...]) -> None:
+    """Raise a `Refusal` where the student has no such feature layer."""
+    if layer not in layers:
+        raise Refusal(
+            f"{name} looks at the layer {layer!r}, which the student lacks: choose of {', '.join(layers)}."
+        )

@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
-from typing import ClassVar
 
 from torch import nn
 
@@ -19,30 +18,38 @@ class Need(Enum):
 
     GRAM = "the Gram matrix of the terms' gradients at the shared feature, each step"
     FEEDBACK = "the losses of student and teachers on the feedback slice, each period"
+    TEACHER_LOSS = "the teachers' own supervised losses on each image of the batch"
     SECOND_FORWARD = "the losses once more after the step, on the same batch"
 
 
 class Weighting(ABC):
     """A method at work. Every rank holds one and sees the same statistics, so all stay alike."""
 
-    needs: ClassVar[frozenset[Need]] = frozenset()
+    needs: frozenset[Need] = frozenset()
+    """What the engine must provide; it may depend on the knobs."""
 
     @abstractmethod
     def weigh(self, losses: Losses, stats: Stats) -> Weighted:
-        """The factors on a batch's losses. Runs every step: no `.item()`, no collective."""
+        """The factors on a batch's losses, whose rows are the terms the method was built for, in order.
+
+        Runs every step, and once a micro-batch: no `.item()`, no collective.
+        """
 
     def observe(self, feedback: Feedback) -> None:  # noqa: B027 - most methods do not listen
-        """Hear how student and teachers do on the feedback slice."""
+        """Hear how student and teachers do on the feedback slice. First called before the first step."""
 
     def after_step(self, stats: Stats) -> None:  # noqa: B027
-        """Hear the newest reduced statistics; called when a window of steps is full."""
+        """Hear the newest reduced statistics; called once for each window of steps, when it is full."""
 
     def parameters(self) -> Iterable[nn.Parameter]:
-        """What a learned method wants optimised beside the student."""
+        """What a learned method wants optimised beside the student.
+
+        The engine moves them to its device before the first step, and sums their gradients over ranks.
+        """
         return ()
 
     def log(self) -> dict[str, float]:
-        """What to record of the method itself: gaps, gates. Called once an interval."""
+        """What to record of the method itself: gaps, gates. Called once an interval; always finite."""
         return {}
 
     @abstractmethod
@@ -56,7 +63,7 @@ class Weighting(ABC):
 
 @dataclass(frozen=True)
 class WeightingRecipe(Recipe, ABC):
-    """A method's knobs."""
+    """A method's knobs. On the command line it goes by the name of its file (`--weighting none`)."""
 
     @property
     def teaches(self) -> bool:
@@ -65,4 +72,7 @@ class WeightingRecipe(Recipe, ABC):
 
     @abstractmethod
     def build(self, terms: tuple[Term, ...]) -> Weighting:
-        """The method for these terms; their order must not matter."""
+        """The method for these terms; their order must not matter.
+
+        Raises `Refusal` where a knob names what is not among the terms.
+        """

@@ -1,0 +1,34 @@
+# `make demo` and `make test` need nothing but Python 3.11 and this checkout.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+
+.PHONY: env demo test lint smoke bench-draw bench-gain bench-overhead bench-scaling
+
+env: $(VENV)/.ready
+
+# torch first, by version: a plain `torch` would bring the newest build with several GB of CUDA libraries
+# on machines where a CPU wheel of this version is offered.
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check numpy torch==2.13.0 -c constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]' -c constraints.txt
+	touch $@
+
+demo: env  ## data, two teachers, four students, a table; FLAGS=--fresh trains again
+	$(BIN)/python jobs/demo.py $(FLAGS)
+
+test: env
+	$(BIN)/pytest
+
+lint: env
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+smoke: env  ## the demo's whole way with a handful of steps, in a folder that is thrown away
+	$(BIN)/python jobs/demo.py --smoke
+
+bench-draw bench-gain bench-overhead bench-scaling: bench-%: env  ## the last line is one JSON object
+	$(BIN)/python tests/bench/$*.py

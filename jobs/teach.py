@@ -1,0 +1,49 @@
+"""Train a teacher: one task, all labels outside the feedback slice, a larger network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jointdistill.data.loader import Sampling
+from jointdistill.experiment import Experiment, Launch, Optimise
+from jointdistill.launch.command import carry_out, parse
+from jointdistill.launch.show import show
+from jointdistill.nets.joint import Joint
+from jointdistill.tasks.base import Task
+from jointdistill.tasks.depth import Depth
+from jointdistill.tasks.segmentation import Segmentation
+from jointdistill.weighting.none import LabelsOnly
+
+
+def scenes_depth() -> Experiment:
+    """Depth on streets and rooms, 0.7 M parameters."""
+    return _teacher("scenes-depth", {"depth": Depth()})
+
+
+def scenes_segmentation() -> Experiment:
+    """24 classes on streets and rooms, 0.7 M parameters."""
+    return _teacher("scenes-segmentation", {"segmentation": Segmentation()})
+
+
+def _teacher(name: str, tasks: dict[str, Task]) -> Experiment:
+    return Experiment(
+        name=name,
+        tasks=tasks,
+        student=Joint(width=24, decoder=48),
+        weighting=LabelsOnly(),
+        sampling=Sampling(batch=16, labelled=16),
+        optimise=Optimise(steps=1200),
+        anchors=6,
+    )
+
+
+EXPERIMENTS = {"scenes-depth": scenes_depth, "scenes-segmentation": scenes_segmentation}
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Train the teacher and register it under its experiment's name."""
+    show(parse(EXPERIMENTS, __doc__, Launch(register="scenes-depth"), arguments))
+
+
+if __name__ == "__main__":
+    carry_out(main)

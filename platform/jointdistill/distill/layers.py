@@ -1,0 +1,31 @@
+"""How two networks' maps are brought together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from jointdistill.types import Refusal
+
+
+def channels_of(layer: str, student: Mapping[str, int], source: Mapping[str, int]) -> tuple[int, int]:
+    """Channels of a layer in student and source. Raises `Refusal` where either has no such layer."""
+    for side, layers in (("student", student), ("teacher", source)):
+        if layer not in layers:
+            known = ", ".join(layers) or "none"
+            raise Refusal(f"The {side} has no layer '{layer}': choose one that both have (it has {known}).")
+    return student[layer], source[layer]
+
+
+def same_size(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    """Two maps [B, ·, h, w] at the coarser height and width, the finer one averaged over what it merges."""
+    height, width = (min(sizes) for sizes in zip(one.shape[-2:], other.shape[-2:], strict=True))
+    return _averaged(one, height, width), _averaged(other, height, width)
+
+
+def _averaged(values: Tensor, height: int, width: int) -> Tensor:
+    # The pooling copies even where it has nothing to do, and full-size logits are large.
+    unchanged = values.shape[-2:] == (height, width)
+    return values if unchanged else F.adaptive_avg_pool2d(values, (height, width))

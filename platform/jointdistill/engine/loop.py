@@ -1,0 +1,157 @@
+"""One worker's life: from its parts to a trained student."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from jointdistill.data.loader import Loader
+from jointdistill.engine.anchors import Anchors
+from jointdistill.engine.evaluate import Scores
+from jointdistill.engine.examine import Examiner, Report
+from jointdistill.engine.parts import Parts
+from jointdistill.engine.resume import restore, take
+from jointdistill.engine.snapshot import Snapshots
+from jointdistill.engine.step import train_step
+from jointdistill.engine.window import STEPS, Window
+from jointdistill.experiment import Launch
+from jointdistill.types import Refusal, Step, StepReport
+
+
+@dataclass(frozen=True)
+class Outside:
+    """What a worker asks of the world; the launch provides it."""
+
+    report: Callable[[StepReport], None]
+    """Take an interval's plain numbers. Called on the first rank only, and must not block."""
+    snapshots: Snapshots
+    anchors: Anchors
+
+
+class Loop:
+    """Trains. What it does between two steps is due by the step's number and by nothing else, so that a
+    resumed run does the same as one that was never interrupted."""
+
+    def __init__(
+        self, parts: Parts, loader: Loader, examiner: Examiner, launch: Launch, outside: Outside
+    ) -> None:
+        self.parts, self.loader, self.examiner = parts, loader, examiner
+        self.launch, self.outside = launch, outside
+        self.window = Window(parts.objective.terms, parts.ranks)
+        self.steps = parts.experiment.optimise.steps
+        self._anchors = anchor_steps(self.steps, parts.experiment.anchors)
+        self._recent: list[Step] = []
+        self._since = time.perf_counter()
+        self._reported = 0
+
+    def run(self, teachers: dict[str, Report]) -> Scores:
+        """Train from where the parts stand to the last step: the validation scores of the student."""
+        if self.parts.step == 0:
+            self._listen(teachers)
+        self._since, self._reported = time.perf_counter(), self.parts.step
+        for batch in self.loader.stream(self.parts.step, self.steps):
+            step = train_step(batch.to(self.parts.ranks.device), self.parts)
+            self.window.add(step)
+            self._recent.append(step)
+            self._after(self.parts.step, teachers)
+        return self.examiner.validation_scores()
+
+    def resume(self) -> bool:
+        """Go on from the run's newest snapshot, if there is one."""
+        snapshot = self.outside.snapshots.latest()
+        if snapshot is None:
+            return False
+        restore(self.parts, snapshot)
+        self.window.load(snapshot.parts["window"])
+        return True
+
+    def _after(self, step: int, teachers: dict[str, Report]) -> None:
+        """What is due after a step, in this order."""
+        last = step == self.steps
+        if step % STEPS == 0 or last:
+            self.parts.stats = self.window.reduce(step)
+            self.parts.weighting.after_step(self.parts.stats)
+        if step % self.loader.steps_per_epoch == 0:
+            for source in self.parts.trajectory:
+                source.merge(self.parts.ranks.gather)
+            self._listen(teachers)
+        if _crossed(step, self.launch.report_every) or last:
+            self._report(step)
+        if step in self._anchors:
+            self.outside.anchors.keep(step)
+        if self.launch.evaluate_every and step % self.launch.evaluate_every == 0 and not last:
+            self._send(step, _keys("val", self.examiner.validation_scores()))
+        if step % self.launch.snapshot_every == 0 or last:
+            self._snapshot()
+
+    def _listen(self, teachers: dict[str, Report]) -> None:
+        """Tell weighting and trajectory how the student does on the feedback slice."""
+        if not any(len(rows) for rows in self.examiner.slices.feedback.values()):
+            return
+        feedback = self.examiner.feedback(teachers)
+        self.parts.weighting.observe(feedback)
+        for source in self.parts.trajectory:
+            source.observe(feedback)
+        self._send(
+            feedback.step, {f"feedback/student/{task}": loss for task, loss in feedback.student.items()}
+        )
+
+    def _report(self, step: int) -> None:
+        recent, self._recent = self._recent, []
+        self._refuse_divergence(recent)
+        metrics = self.window.report() | self.parts.weighting.log()
+        for source in self.parts.trajectory:
+            metrics |= source.log()
+        now = time.perf_counter()
+        images = self.parts.experiment.sampling.batch * (step - self._reported)
+        metrics |= {
+            "images_per_s": images / (now - self._since),
+            "learning_rate": recent[-1].learning_rate,
+        }
+        self._since, self._reported = now, step
+        self._send(step, metrics)
+
+    def _refuse_divergence(self, recent: list[Step]) -> None:
+        """Steps with a non-finite gradient were left out; a whole interval of them ends the run."""
+        if recent and not any(bool(step.finite) for step in recent):
+            unsound = [
+                key
+                for step in recent
+                for key, ok in zip(step.keys, step.sound.tolist(), strict=True)
+                if not ok
+            ]
+            named = f" (images {', '.join(unsound[:8])})" if unsound else ""
+            raise Refusal(
+                f"No gradient was finite in the {len(recent)} steps before step {self.parts.step}{named}: "
+                "lower --optimise.learning-rate, or look at these images and at what the teachers say of them."
+            )
+
+    def _snapshot(self) -> None:
+        for source in self.parts.trajectory:
+            source.pool(self.parts.ranks.gather)
+        snapshot = take(self.parts)
+        parts = {**snapshot.parts, "window": self.window.state()}
+        if self.parts.ranks.first:
+            self.outside.snapshots.write(type(snapshot)(snapshot.step, parts))
+
+    def _send(self, step: int, metrics: dict[str, float]) -> None:
+        if self.parts.ranks.first:
+            self.outside.report(StepReport(step, self.loader.position(step).epoch, metrics))
+
+
+def anchor_steps(steps: int, anchors: int) -> frozenset[int]:
+    """Where a run keeps anchors: log-spaced, since most is learnt early; the last step among them."""
+    if not anchors:
+        return frozenset()
+    ratio = steps ** (1 / anchors)
+    return frozenset(max(1, round(ratio**place)) for place in range(1, anchors)) | {steps}
+
+
+def _crossed(step: int, every: int) -> bool:
+    """Whether a multiple of `every` lies in the reduction window that ends at this step."""
+    return step % STEPS == 0 and step // every > (step - STEPS) // every
+
+
+def _keys(prefix: str, scores: Scores) -> dict[str, float]:
+    return {f"{prefix}/{name}": value for name, value in scores.items()}

@@ -1,0 +1,96 @@
+"""Every term of an experiment for a batch: labels first, then each teacher by each loss of its tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from jointdistill.distill.base import Distil, DistilRecipe
+from jointdistill.tasks.base import Task
+from jointdistill.teachers.base import Teacher
+from jointdistill.types import Batch, Losses, Prediction, Term
+
+
+class Taught(dict[str, Prediction]):
+    """Teacher → its answers, and for which images they can be trusted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sound: dict[str, Tensor] = {}
+        """Teacher → [B] bool: every answer to the image is finite."""
+
+
+@torch.no_grad()
+def ask(teachers: Mapping[str, Teacher], batch: Batch) -> Taught:
+    """Ask every teacher. What is not finite is blanked and marked, so that no loss ever meets it."""
+    taught = Taught()
+    for name, teacher in teachers.items():
+        said = teacher(batch)
+        dense = [*said.answers.values(), *said.features.values()]
+        sound = torch.stack([value.flatten(1).isfinite().all(1) for value in dense]).all(0)
+        taught.sound[name] = sound
+        taught[name] = Prediction(
+            {task: _blank(answer, sound) for task, answer in said.answers.items()},
+            {layer: _blank(feature, sound) for layer, feature in said.features.items()},
+        )
+    return taught
+
+
+def _blank(values: Tensor, sound: Tensor) -> Tensor:
+    # Ones: a depth of 0 m has no logarithm, and a row that is not counted may hold anything finite.
+    return torch.where(sound.view(-1, 1, 1, 1), values, 1.0)
+
+
+class Objective(nn.Module):
+    """The terms. It owns the parameters of the losses that have any (connectors)."""
+
+    def __init__(
+        self,
+        tasks: Mapping[str, Task],
+        labelled: Sequence[str],
+        distil: Sequence[DistilRecipe],
+        student: Mapping[str, int],
+        teachers: Mapping[str, Teacher],
+    ) -> None:
+        """`labelled`: the tasks with labels; `student`: its feature layers and their channels."""
+        super().__init__()
+        self.tasks = dict(tasks)
+        self.terms = tuple(Term("labels", task, "supervised") for task in labelled)
+        self.comparisons = nn.ModuleList()
+        for name, teacher in teachers.items():
+            for recipe in distil:
+                if recipe.of_task in teacher.card.tasks:
+                    self.terms += (Term(name, recipe.of_task, recipe.loss),)
+                    self.comparisons.append(recipe.build(student, teacher.channels))
+
+    def forward(self, predicted: Prediction, taught: Taught, batch: Batch) -> Losses:
+        """All terms of a batch, in float32."""
+        taught_terms = self.terms[len(self.terms) - len(self.comparisons) :]
+        label_terms = self.terms[: len(self.terms) - len(self.comparisons)]
+        values = [self._supervised(term.task, predicted, batch) for term in label_terms]
+        present = [batch.present[term.task].to(batch.image.device) for term in label_terms]
+        counts = [batch.count[term.task] for term in label_terms]
+        for term, comparison in zip(taught_terms, self.comparisons, strict=True):
+            assert isinstance(comparison, Distil)
+            values.append(comparison(predicted, taught[term.source], batch))
+            present.append(taught.sound[term.source])
+            counts.append(batch.total)
+        value, there = torch.stack(values), torch.stack(present)
+        return Losses(
+            terms=self.terms,
+            value=torch.where(there, value, 0.0),
+            present=there,
+            count=torch.tensor([max(1, count) for count in counts], device=value.device),
+        )
+
+    def _supervised(self, task: str, predicted: Prediction, batch: Batch) -> Tensor:
+        """[B] the loss of the leading rows that may carry labels; the others have none."""
+        rows, answer = batch.labelled, predicted.answers[task]
+        if not rows:
+            # A rank without a labelled slot still owes its peers a gradient for every parameter: a zero.
+            return answer.flatten(1).sum(1) * 0.0
+        loss = self.tasks[task].loss(answer[:rows].float(), batch.truth[task][:rows])
+        return F.pad(loss, (0, len(batch) - rows))

@@ -1,0 +1,95 @@
+"""Descent: optimiser, schedule, clipping, the average of the student."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.optim import SGD, AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from jointdistill.experiment import Optimise
+
+
+def build_optimiser(recipe: Optimise, parameters: Iterable[nn.Parameter]) -> Optimizer:
+    """The optimiser; norms and biases do not decay."""
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    if recipe.optimiser == "sgd":
+        return SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
+    return AdamW(groups, lr=recipe.learning_rate, betas=(recipe.momentum, 0.999))
+
+
+def build_schedule(recipe: Optimise, optimiser: Optimizer) -> LambdaLR:
+    """The learning rate by step: a linear warm-up, then the schedule."""
+    warm = round(recipe.warmup * recipe.steps)
+    if recipe.schedule == "one-cycle":
+        # Smith & Topin (2018): up for 30 % of the run whatever the warm-up, then down far below the start.
+        warm = max(warm, round(0.3 * recipe.steps))
+
+    def factor(step: int) -> float:
+        if step < warm:
+            return (step + 1) / (warm + 1)
+        done = (step - warm) / max(1, recipe.steps - warm)
+        return 1.0 if recipe.schedule == "constant" else 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+    return LambdaLR(optimiser, factor)
+
+
+def descend(optimiser: Optimizer, clip: float) -> tuple[Tensor, Tensor]:
+    """Clip and step: the gradient's norm before clipping, and whether it was finite.
+
+    A step whose gradient is not finite leaves no trace of that gradient.
+    """
+    gradients = [
+        parameter.grad
+        for group in optimiser.param_groups
+        for parameter in group["params"]
+        if parameter.grad is not None
+    ]
+    norm = _whole(get_total_norm(gradients))
+    finite = norm.isfinite()
+    if finite.is_cuda or not finite:  # asking a CUDA tensor would make the host wait: mask instead
+        for gradient in gradients:
+            gradient.copy_(torch.where(finite, gradient, 0.0))
+    if clip:
+        owners = [p for group in optimiser.param_groups for p in group["params"] if p.grad is not None]
+        clip_grads_with_norm_(owners, clip, norm.nan_to_num(0.0, posinf=0.0))
+    optimiser.step()
+    optimiser.zero_grad(set_to_none=True)
+    return norm, finite
+
+
+def _whole(value: Tensor) -> Tensor:
+    """A sharded scalar as a plain one."""
+    return value.full_tensor() if isinstance(value, DTensor) else value
+
+
+class Average:
+    """An exponential moving average of a network's parameters (Polyak & Juditsky, 1992)."""
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self._live = list(network.parameters())
+        self._mean = [parameter.detach().clone() for parameter in self._live]
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Take in the parameters as they are now."""
+        for mean, live in zip(self._mean, self._live, strict=True):
+            mean.lerp_(live, 1 - self.decay)
+
+    @torch.no_grad()
+    def swap(self) -> None:
+        """Exchange average and parameters; twice is nothing."""
+        for mean, live in zip(self._mean, self._live, strict=True):
+            kept = live.clone()
+            live.copy_(mean)
+            mean.copy_(kept)

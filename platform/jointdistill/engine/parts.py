@@ -1,0 +1,115 @@
+"""What one rank holds while it trains, put together from an experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from jointdistill.data.augment import Augment
+from jointdistill.engine.objective import Objective
+from jointdistill.engine.optimise import Average, build_optimiser, build_schedule
+from jointdistill.engine.ranks import Ranks
+from jointdistill.engine.sharding import spread
+from jointdistill.experiment import Experiment, Launch
+from jointdistill.nets.joint import JointNet
+from jointdistill.tasks.base import Task
+from jointdistill.teachers.base import Teacher
+from jointdistill.trajectory.base import Trajectory
+from jointdistill.types import Refusal, Stats
+from jointdistill.weighting.base import Need, Weighting
+
+SERVED = frozenset({Need.GRAM, Need.FEEDBACK})
+"""What the engine gives a weighting that asks for it."""
+
+
+@dataclass
+class Parts:
+    """The parts of a running experiment on one rank."""
+
+    experiment: Experiment
+    tasks: Mapping[str, Task]
+    ranks: Ranks
+    augment: Augment
+    teachers: Mapping[str, Teacher]
+    """Frozen: they stand outside the snapshot, which names them by digest."""
+    network: JointNet
+    """The student itself …"""
+    student: nn.Module
+    """… and as it lies on the ranks."""
+    objective: Objective
+    weighting: Weighting
+    trajectory: tuple[Trajectory, ...]
+    optimiser: Optimizer
+    schedule: LambdaLR
+    average: Average | None
+    micro_batch: int
+    stats: Stats = field(default_factory=Stats)
+    step: int = 0
+    """Optimiser steps done."""
+
+    @property
+    def beside(self) -> list[nn.Parameter]:
+        """What is trained beside the student (connectors, a weighting's own): a replica on every rank."""
+        return [*self.objective.parameters(), *self.weighting.parameters()]
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """The precision of the forward pass."""
+        bfloat16 = self.experiment.optimise.precision == "bfloat16"
+        return torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=bfloat16)
+
+
+def assemble(
+    experiment: Experiment,
+    launch: Launch,
+    ranks: Ranks,
+    tasks: Mapping[str, Task],
+    teachers: Mapping[str, Teacher],
+) -> Parts:
+    """Build a rank's parts; the trajectory joins later, once its records are known.
+
+    `tasks` are the experiment's as the data set describes them. Every rank draws the same first weights.
+    """
+    torch.manual_seed(experiment.seed)
+    network = experiment.student.build(tasks)
+    labelled = [task for task in tasks if _has_labels(experiment, task)]
+    objective = Objective(tasks, labelled, experiment.distil, network.channels, teachers).to(ranks.device)
+    weighting = experiment.weighting.build(objective.terms)
+    for need in weighting.needs - SERVED:
+        raise Refusal(
+            f"{type(experiment.weighting).__name__} needs {need.value}, which the engine does not serve yet."
+        )
+    for parameter in weighting.parameters():
+        parameter.data = parameter.data.to(ranks.device)
+    if ranks.device.type == "cuda":
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    student = spread(network, ranks, launch.sharding)
+    if launch.compile:
+        student.compile()
+    beside = [*objective.parameters(), *weighting.parameters()]
+    optimiser = build_optimiser(experiment.optimise, [*network.parameters(), *beside])
+    return Parts(
+        experiment=experiment,
+        tasks=tasks,
+        ranks=ranks,
+        augment=experiment.augment,
+        teachers=teachers,
+        network=network,
+        student=student,
+        objective=objective,
+        weighting=weighting,
+        trajectory=(),
+        optimiser=optimiser,
+        schedule=build_schedule(experiment.optimise, optimiser),
+        average=Average(network, experiment.optimise.ema) if experiment.optimise.ema else None,
+        micro_batch=launch.micro_batch,
+    )
+
+
+def _has_labels(experiment: Experiment, task: str) -> bool:
+    return experiment.sampling.labelled > 0 and experiment.sampling.labels.get(task, 1.0) > 0

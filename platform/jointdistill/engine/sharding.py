@@ -1,0 +1,62 @@
+"""How a network lies on the ranks: a replica each (DDP), shards (FSDP2), or shards within a node."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.nn.parallel import DistributedDataParallel
+
+from jointdistill.engine.ranks import Ranks
+
+Sharding = Literal["replicate", "shard", "hybrid"]
+
+
+def spread(network: nn.Module, ranks: Ranks, sharding: Sharding) -> nn.Module:
+    """The network on its device, spread over the ranks. Gradients come out averaged over them."""
+    network = network.to(ranks.device)
+    if ranks.world == 1:
+        return network
+    if sharding == "replicate":
+        frozen = not any(parameter.requires_grad for parameter in network.parameters())
+        return network if frozen else _replicate(network, ranks)
+    return _shard(network, _mesh(ranks, sharding))
+
+
+def _replicate(network: nn.Module, ranks: Ranks) -> nn.Module:
+    # GroupNorm and frozen BatchNorm leave no buffer to broadcast.
+    on = [ranks.device] if ranks.device.type == "cuda" else None
+    return DistributedDataParallel(network, on, broadcast_buffers=False, gradient_as_bucket_view=True)
+
+
+def _shard(network: nn.Module, mesh: DeviceMesh) -> nn.Module:
+    """Every element of a ModuleList (a stage, a rung) is gathered on its own; the rest with the root."""
+    for holder in list(network.modules()):
+        if isinstance(holder, nn.ModuleList):
+            for element in holder:
+                fully_shard(element, mesh=mesh)
+    fully_shard(network, mesh=mesh)
+    return network
+
+
+def _mesh(ranks: Ranks, sharding: Sharding) -> DeviceMesh:
+    if sharding == "shard":
+        return init_device_mesh(ranks.device.type, (ranks.world,))
+    within = int(os.environ.get("LOCAL_WORLD_SIZE", torch.cuda.device_count() or 1))
+    return init_device_mesh(
+        ranks.device.type, (ranks.world // within, within), mesh_dim_names=("replicate", "shard")
+    )
+
+
+def accumulating(network: nn.Module, last: bool) -> AbstractContextManager[object]:
+    """Whether a backward pass keeps its gradients local: all but the last micro-batch's do."""
+    if isinstance(network, DistributedDataParallel):
+        return nullcontext() if last else network.no_sync()
+    if isinstance(network, FSDPModule):
+        network.set_requires_gradient_sync(last)
+    return nullcontext()

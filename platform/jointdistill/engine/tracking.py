@@ -1,0 +1,239 @@
+"""What is recorded of a run in MLflow. The driver alone writes; workers send it plain numbers and pictures.
+
+MLflow may go away while a run trains. What cannot be written waits in memory and, so that a killed driver
+loses nothing, in the run's store under `spool/RUN_ID/`; it is sent with the next interval, or when the run
+is continued. MLflow takes an identical point twice as one, so sending again is harmless.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from typing import Literal, Self, final
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, Run
+
+from jointdistill.engine.lineage import commit, package_digest
+from jointdistill.experiment import Experiment
+from jointdistill.recipe import flatten
+from jointdistill.store.base import AlreadyThere, Store
+from jointdistill.store.registry import AWAY, connect, in_words
+from jointdistill.types import StepReport
+
+log = logging.getLogger(__name__)
+
+IDENTITY = "jointdistill.identity"
+PACKAGE = "jointdistill.package"
+_PARAMS_A_BATCH = 100
+_LONGEST_PARAM = 500
+_POINTS = "points/"
+_SQLITE = "sqlite:///"
+
+End = Literal["FINISHED", "FAILED", "KILLED"]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a run is a run of."""
+
+    experiment: Experiment
+    data: str
+    """Fingerprint of the data set."""
+    teachers: Mapping[str, str]
+    """Teacher → digest."""
+
+    @property
+    def identity(self) -> str:
+        """See `Experiment.identity`."""
+        return self.experiment.identity(self.data, self.teachers)
+
+    def params(self) -> list[Param]:
+        """The experiment's leaves. Nothing else is recorded of how it was started: no flag, no variable of
+        the environment, so no secret."""
+        leaves = flatten(self.experiment.describe())
+        return [Param(name, str(value)[:_LONGEST_PARAM]) for name, value in leaves.items()]
+
+    def tags(self) -> dict[str, str]:
+        """Where the run came from."""
+        teachers = {f"jointdistill.teacher.{name}": digest for name, digest in self.teachers.items()}
+        known = {"mlflow.source.git.commit": commit()} if commit() else {}
+        return {
+            IDENTITY: self.identity,
+            "jointdistill.data": self.data,
+            PACKAGE: package_digest(),
+            **teachers,
+            **known,
+        }
+
+
+@final
+@dataclass(frozen=True)
+class Tracking:
+    """One experiment of one MLflow server or database."""
+
+    address: str
+    client: MlflowClient
+    experiment_id: str
+    store: Store
+
+    @classmethod
+    def at(cls, address: str, experiment: str, store: Store) -> Self:
+        """Find or make the experiment. Raises `Refusal` within seconds where MLflow does not answer."""
+        artifacts = None
+        if address.startswith(_SQLITE):
+            folder = Path(address.removeprefix(_SQLITE)).absolute().parent
+            folder.mkdir(parents=True, exist_ok=True)
+            artifacts = (folder / "artifacts").as_uri()
+        try:
+            client = connect(address)
+            found = client.get_experiment_by_name(experiment)
+            experiment_id = found.experiment_id if found else client.create_experiment(experiment, artifacts)
+        except AWAY as wrong:
+            raise in_words(wrong, address) from None
+        return cls(address, client, experiment_id, store)
+
+    def finished(self, identity: str) -> Run | None:
+        """The newest finished run of an identity: its `data.metrics` need not be computed again."""
+        return self._newest(f"tags.`{IDENTITY}` = '{identity}' and attributes.status = 'FINISHED'")
+
+    def open(self, name: str, subject: Subject) -> TrackedRun:
+        """Go on with the newest run of the subject's identity, or begin one called `name`.
+
+        Raises `Refusal` where MLflow does not answer, or cannot take the names in the experiment.
+        """
+        run = self._newest(f"tags.`{IDENTITY}` = '{subject.identity}'")
+        try:
+            if run is None:
+                run = self.client.create_run(self.experiment_id, tags=subject.tags(), run_name=name)
+            elif run.data.tags.get(PACKAGE) != package_digest():
+                log.warning("The code changed since run %s began; it goes on with the new code.", name)
+                self.client.set_tag(run.info.run_id, f"{PACKAGE}.continued", package_digest())
+            opened = TrackedRun(self.client, run.info.run_id, self.store)
+            opened.begin(subject)
+        except AWAY as wrong:
+            raise in_words(wrong, self.address) from None
+        return opened
+
+    def _newest(self, where: str) -> Run | None:
+        try:
+            found = self.client.search_runs([self.experiment_id], where, max_results=1)
+        except AWAY as wrong:
+            raise in_words(wrong, self.address) from None
+        return found[0] if found else None
+
+
+@final
+class TrackedRun:
+    """One run, open for writing. Once it is open nothing here raises because MLflow is away."""
+
+    def __init__(self, client: MlflowClient, run_id: str, store: Store) -> None:
+        self.client, self.run_id, self._store = client, run_id, store
+        self._waiting: deque[tuple[str, bytes]] = deque()
+        self._last: dict[str, int] = {}
+
+    def begin(self, subject: Subject) -> None:
+        """Say what the run is, send what an earlier driver could not, and find where its series end."""
+        self.client.update_run(self.run_id, status="RUNNING")
+        params = subject.params()
+        for first in range(0, len(params), _PARAMS_A_BATCH):
+            self.client.log_batch(self.run_id, params=params[first : first + _PARAMS_A_BATCH])
+        for key in self._store.list(self._spool):
+            self._waiting.append((key.removeprefix(f"{self._spool}/"), self._store.get(key)))
+        self._flush()
+        for name in self.client.get_run(self.run_id).data.metrics:
+            series = self.client.get_metric_history(self.run_id, name)
+            self._last[name] = max(point.step for point in series)
+
+    def report(self, report: StepReport) -> None:
+        """Write an interval's metrics in one batch.
+
+        A resumed run walks again over the steps since its snapshot; what was written for them stays.
+        """
+        now = round(time.time() * 1000)
+        points = [
+            {"key": name, "value": value, "timestamp": now, "step": report.step}
+            for name, value in report.metrics.items()
+            if report.step > self._last.get(name, -1)
+        ]
+        if points:
+            content = "".join(f"{json.dumps(point)}\n" for point in points).encode()
+            # Two reports may fall on one step: the digest keeps them apart.
+            self._send(f"{_POINTS}{report.step:09d}-{hashlib.sha256(content).hexdigest()[:8]}.jsonl", content)
+
+    def picture(self, name: str, png: bytes) -> None:
+        """Keep a PNG as `pictures/NAME`."""
+        self._send(f"pictures/{name}", png)
+
+    def file(self, path: str, content: bytes) -> None:
+        """Keep a file as an artifact: a report in Markdown, a figure, a table."""
+        self._send(path, content)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.close("FINISHED")
+        else:
+            # Ctrl-C and SystemExit, which a signal's handler raises, are no exceptions of the program.
+            self.close("FAILED" if issubclass(kind, Exception) else "KILLED")
+
+    def close(self, status: End) -> None:
+        """Write the status. A run that could not be written to the end stays open, and says so."""
+        if self._flush() and self._try("the status", lambda: self.client.set_terminated(self.run_id, status)):
+            return
+        log.error(
+            f"MLflow is away: run {self.run_id} stays open, and {len(self._waiting)} entries wait in "
+            f"{self._store}/{self._spool}. Start the same run again to write them."
+        )
+
+    @property
+    def _spool(self) -> str:
+        return f"spool/{self.run_id}"
+
+    def _send(self, path: str, content: bytes) -> None:
+        """Write an entry after all that wait. What does not get through is spooled at once."""
+        self._waiting.append((path, content))
+        if not self._flush():
+            with suppress(AlreadyThere):
+                self._store.put(f"{self._spool}/{path}", content)
+
+    def _flush(self) -> bool:
+        """Write what waits, oldest first: whether nothing waits any more."""
+        while self._waiting:
+            path, content = self._waiting[0]
+            if not self._try(path, partial(self._write, path, content)):
+                return False
+            self._waiting.popleft()
+        return True
+
+    def _try(self, what: str, write: Callable[[], object]) -> bool:
+        try:
+            write()
+        except AWAY as wrong:
+            log.warning("MLflow did not take %s (%s); it is kept for later.", what, type(wrong).__name__)
+            return False
+        return True
+
+    def _write(self, path: str, content: bytes) -> None:
+        if path.startswith(_POINTS):
+            points = [Metric(**json.loads(line)) for line in content.splitlines()]
+            self.client.log_batch(self.run_id, metrics=points)
+            return
+        target = PurePosixPath(path)
+        with TemporaryDirectory() as folder:
+            file = Path(folder) / target.name
+            file.write_bytes(content)
+            self.client.log_artifact(
+                self.run_id, str(file), str(target.parent) if target.parent.name else None
+            )

@@ -1,0 +1,187 @@
+"""What is computed (`Experiment`) and how it runs (`Launch`).
+
+The experiment, with the digests of its data and teachers, is the run's identity; the launch is not: the
+same experiment on more workers is the same run.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from jointdistill.data.augment import Augment
+from jointdistill.data.loader import Sampling
+from jointdistill.distill.base import DistilRecipe
+from jointdistill.nets.joint import Joint
+from jointdistill.recipe import Recipe, describe, digest
+from jointdistill.tasks.base import Task
+from jointdistill.teachers.base import TeacherRecipe
+from jointdistill.trajectory.base import TrajectoryRecipe
+from jointdistill.types import JSON, Refusal
+from jointdistill.weighting.base import WeightingRecipe
+
+
+@dataclass(frozen=True)
+class Optimise(Recipe):
+    """How the student descends."""
+
+    steps: int = 600
+    """Optimiser steps of the whole run."""
+    optimiser: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: float = 2e-3
+    """The peak, after the warm-up."""
+    weight_decay: float = 0.01
+    momentum: float = 0.9
+    """SGD's momentum, or AdamW's first beta."""
+    schedule: Literal["cosine", "one-cycle", "constant"] = "cosine"
+    warmup: float = 0.05
+    """Share of the steps over which the learning rate rises linearly."""
+    clip: float = 1.0
+    """Largest norm of the gradient; 0 switches clipping off."""
+    ema: float = 0.0
+    """Decay of an exponential moving average of the student, which is then evaluated and exported;
+    0 switches it off."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """bfloat16 runs the forward pass under autocast."""
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise Refusal(f"--optimise.steps {self.steps} trains nothing: give at least 1.")
+        if self.learning_rate <= 0:
+            raise Refusal(f"--optimise.learning-rate {self.learning_rate} must be above 0.")
+        if not 0 <= self.ema < 1:
+            raise Refusal(
+                f"--optimise.ema {self.ema} is no decay: give 0 (off) or a number below 1, such as 0.999."
+            )
+        if not 0 <= self.warmup < 1:
+            raise Refusal(f"--optimise.warmup {self.warmup} is no share of the steps: give a number in 0..1.")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What is computed. A contradiction in it dies here, before anything is read."""
+
+    name: str
+    tasks: Mapping[str, Task]
+    """Task → how it is read, asked, judged and drawn."""
+    weighting: WeightingRecipe
+    """How much of each teacher the student takes."""
+    data: str = "scenes"
+    """Name of the data set, where the launch gives no address."""
+    student: Joint = field(default_factory=Joint)
+    teachers: Mapping[str, TeacherRecipe] = field(default_factory=dict)
+    """Name → where the frozen teacher comes from."""
+    distil: tuple[DistilRecipe, ...] = ()
+    """What student and teacher are compared by; each teacher gets every loss of its tasks."""
+    trajectory: tuple[TrajectoryRecipe, ...] = ()
+    """What is remembered against forgetting; empty costs nothing."""
+    sampling: Sampling = field(default_factory=Sampling)
+    augment: Augment = field(default_factory=Augment)
+    optimise: Optimise = field(default_factory=Optimise)
+    floors: Mapping[str, float] = field(default_factory=dict)
+    """`task/metric` → the feedback-slice score a teacher must reach before it may teach."""
+    anchors: int = 0
+    """Weight anchors of the way to keep, log-spaced; a teacher keeps some so that its way can be replayed."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.tasks:
+            raise Refusal(
+                f"The experiment '{self.name}' has no task: name at least one, such as depth=Depth()."
+            )
+        if self.teachers and not self.distil:
+            raise Refusal(
+                f"The experiment '{self.name}' has teachers but no distillation loss: add one to `distil`, "
+                "such as TemperedKL()."
+            )
+        self._refuse_the_untaught()
+        for loss in self.distil:
+            if loss.of_task not in self.tasks:
+                raise Refusal(
+                    f"{type(loss).__name__} compares '{loss.of_task}', which is not among the tasks "
+                    f"{', '.join(self.tasks)}: drop the loss or add the task."
+                )
+
+    def _refuse_the_untaught(self) -> None:
+        compared = {loss.of_task for loss in self.distil} if self.teachers else set()
+        for task in self.tasks:
+            share = self.sampling.labels.get(task, 1.0) if self.sampling.labelled else 0.0
+            if not share and task not in compared:
+                raise Refusal(
+                    f"Nobody teaches '{task}': it has no labels and no distillation loss. Raise "
+                    f"--sampling.labels {task} and --sampling.labelled, or give it a teacher and a loss."
+                )
+
+    def describe(self) -> dict[str, JSON]:
+        """The whole experiment as plain JSON: MLflow's parameters, and what is hashed."""
+        return {field.name: describe(getattr(self, field.name)) for field in fields(self)}
+
+    def identity(self, data: str, teachers: Mapping[str, str]) -> str:
+        """The run's identity, from the data set's fingerprint and the teachers' digests."""
+        return digest({"experiment": self.describe(), "data": data, "teachers": dict(teachers)})
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How an experiment runs. Nothing here changes what is computed, beyond the order of sums."""
+
+    storage: str = ""
+    """Folder or URI (s3://…) for data, runs, trajectories and models; empty: JOINTDISTILL_STORAGE, or else
+    the folder ./storage."""
+    tracking: str = ""
+    """MLflow's tracking URI; empty: MLFLOW_TRACKING_URI, or else a SQLite file in the storage folder."""
+    data: str = ""
+    """Folder or URI of the data set; empty: data/NAME in the storage."""
+    cache: str = ""
+    """Folder of this machine for decoded images; empty: JOINTDISTILL_CACHE, or else ~/.cache/jointdistill."""
+    run: str = ""
+    """Name of the run, by which it resumes; empty: made of the experiment's name and identity."""
+    workers: int = 1
+    """Ray Train workers; 0 runs in this process, without Ray."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    sharding: Literal["replicate", "shard", "hybrid"] = "replicate"
+    """replicate: DDP. shard: FSDP2. hybrid: FSDP2 within a node, replicas across nodes."""
+    threads: int = 0
+    """torch threads a worker; 0 divides the machine's cores among the workers."""
+    micro_batch: int = 0
+    """Images a rank takes at once; its share of the global batch is worked off in pieces. 0: all at once."""
+    compile: bool = False
+    """torch.compile the student; on CPU it makes training slower."""
+    deterministic: bool = False
+    """Only deterministic algorithms: slower on CUDA, equal bits on every run."""
+    report_every: int = 20
+    """Steps between two reports."""
+    evaluate_every: int = 0
+    """Steps between two evaluations on the validation split; 0: only at the end."""
+    snapshot_every: int = 200
+    """Steps between two snapshots to resume from."""
+    register: str = ""
+    """Name under which the trained model is registered in MLflow; empty registers nothing."""
+    fresh: bool = False
+    """Start again even if a run of this identity exists."""
+
+    @property
+    def cache_folder(self) -> str:
+        """Where this machine keeps decoded images."""
+        home = Path("~/.cache/jointdistill").expanduser()
+        return self.cache or os.environ.get("JOINTDISTILL_CACHE", "") or str(home)
+
+    @property
+    def chosen_device(self) -> str:
+        """`cpu` or `cuda`."""
+        if self.device != "auto":
+            return self.device
+        return "cuda" if torch.cuda.is_available() else "cpu"
+
+    def __post_init__(self) -> None:
+        if self.workers < 0:
+            raise Refusal(f"--workers {self.workers} is no number of workers: give 0 (this process) or more.")
+        if self.sharding != "replicate" and self.workers < 2:
+            raise Refusal(f"--sharding {self.sharding} needs at least 2 workers: raise --workers.")
+        if min(self.report_every, self.snapshot_every) < 1:
+            raise Refusal("--report-every and --snapshot-every count steps: give at least 1.")

@@ -1,0 +1,62 @@
+"""Where things lie: addresses made absolute in the driver, since workers start in other folders."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from jointdistill.experiment import Launch
+from jointdistill.types import Refusal
+
+
+def storage_of(launch: Launch) -> str:
+    """The storage's absolute folder or URI: the flag, then JOINTDISTILL_STORAGE, then ./storage."""
+    chosen = launch.storage or os.environ.get("JOINTDISTILL_STORAGE", "")
+    if not chosen and in_submitted_job():
+        raise Refusal(
+            "A submitted job has no folder of its own to keep things in: give --storage or set "
+            "JOINTDISTILL_STORAGE to an absolute folder or URI that all nodes see."
+        )
+    return absolute(chosen or "storage", "--storage")
+
+
+def data_of(launch: Launch, name: str) -> str:
+    """The data set's absolute folder or URI: the flag, or data/NAME in the storage."""
+    return absolute(launch.data, "--data") if launch.data else f"{storage_of(launch)}/data/{name}"
+
+
+def tracking_of(launch: Launch) -> str:
+    """MLflow's tracking URI: the flag, then MLFLOW_TRACKING_URI, then a SQLite file in the storage.
+
+    Raises `Refusal` where the storage is not a folder, since SQLite needs one.
+    """
+    chosen = launch.tracking or os.environ.get("MLFLOW_TRACKING_URI", "")
+    if chosen:
+        return chosen
+    storage = storage_of(launch)
+    if "://" in storage:
+        raise Refusal(
+            f"With storage at {storage} there is no folder for MLflow's database: give --tracking, or set "
+            "MLFLOW_TRACKING_URI to your MLflow server."
+        )
+    return f"sqlite:///{storage}/mlflow.db"
+
+
+def absolute(address: str, flag: str) -> str:
+    """A folder as an absolute path, a URI as it is.
+
+    Raises `Refusal` for a relative folder in a submitted job: it would lie in a temporary folder.
+    """
+    if "://" in address:
+        return address.rstrip("/")
+    if not Path(address).expanduser().is_absolute() and in_submitted_job():
+        raise Refusal(
+            f"{flag} {address} is relative, and a submitted job runs in a temporary folder: give an absolute "
+            "folder or a URI that all nodes see."
+        )
+    return str(Path(address).expanduser().resolve())
+
+
+def in_submitted_job() -> bool:
+    """Whether this process is the entrypoint of `ray job submit`."""
+    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ

@@ -1,0 +1,91 @@
+"""Where Ray comes from: the cluster a job was submitted to, or one of our own in this machine."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from jointdistill.types import Refusal
+
+
+@contextmanager
+def connected(workers: int, device: str) -> Iterator[None]:
+    """A Ray with room for the workers, for the length of the block."""
+    _settle_environment()
+    import ray  # after the environment is settled: Ray reads it at import
+
+    address = os.environ.get("RAY_ADDRESS")
+    if ray.is_initialized():
+        _refuse_small(workers, device)
+        yield
+        return
+    logging.getLogger("ray").setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if address:
+            _join(address)
+        else:
+            _start(workers)
+    try:
+        _refuse_small(workers, device)
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _settle_environment() -> None:
+    """Quiet, private, and quick to see what its workers report."""
+    for name, value in {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # otherwise every print of a worker appears twice
+        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # 2 s by default: that is what a start waits for
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # says so in a warning otherwise
+    }.items():
+        os.environ.setdefault(name, value)
+
+
+def _start(workers: int) -> None:
+    import ray
+
+    if "RAY_AUTH_MODE" not in os.environ:
+        # A token of our own for this one cluster: nothing is left on disk, and nobody else can join.
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    ray.init(
+        address="local",
+        num_cpus=max(workers, os.cpu_count() or 1),
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.WARNING,
+        _temp_dir=tempfile.mkdtemp(prefix="jd-ray-"),
+    )
+
+
+def _join(address: str) -> None:
+    import ray
+
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
+    except ConnectionError as away:
+        raise Refusal(
+            f"No Ray cluster answers at {address}: start it, or unset RAY_ADDRESS to run on this machine."
+        ) from away
+
+
+def _refuse_small(workers: int, device: str) -> None:
+    """A cluster that cannot grow must have what the workers need now."""
+    import ray
+
+    kind = "GPU" if device == "cuda" else "CPU"
+    there = ray.cluster_resources().get(kind, 0)
+    autoscales = bool(os.environ.get("JOINTDISTILL_AUTOSCALES"))
+    if there < workers and not autoscales:
+        raise Refusal(
+            f"{workers} workers need {workers} {kind}s and the cluster has {there:g}: lower --workers, add nodes, "
+            "or set JOINTDISTILL_AUTOSCALES=1 where an autoscaler will bring them."
+        )

@@ -1,0 +1,127 @@
+"""The command line of a job: a named experiment, any knob by flag, and one way to end.
+
+    python jobs/distill.py scenes --student.width 16 --weighting static --workers 2
+
+An experiment is a Python function that returns an `Experiment`; its flags are the experiment's own fields.
+A method is swapped by its word, the name of its file; its knobs are then flags too.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from inspect import cleandoc
+from typing import Annotated, Any, NoReturn
+
+import tyro
+
+from jointdistill.experiment import Experiment, Launch
+from jointdistill.recipe import Recipe, methods_in
+from jointdistill.trajectory.base import TrajectoryRecipe
+from jointdistill.types import Refusal
+from jointdistill.weighting.base import WeightingRecipe
+
+Experiments = Mapping[str, Callable[[], Experiment]]
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a user asked for."""
+
+    experiment: Annotated[Experiment, tyro.conf.arg(name="")]
+    launch: Annotated[Launch, tyro.conf.arg(name="")] = field(default_factory=Launch)
+    dry_run: bool = False
+    """Print the parts, parameters, memory and a time estimate, and stop."""
+
+
+def parse(experiments: Experiments, about: str, launch: Launch, arguments: Sequence[str]) -> Order:
+    """The order of a command line. Raises `Refusal` for an unknown experiment or method."""
+    if not arguments or arguments[0].startswith("-"):
+        print(_overview(experiments, about))
+        raise SystemExit(0 if arguments and arguments[0] in {"-h", "--help"} else 2)
+    name, *flags = arguments
+    if name not in experiments:
+        raise Refusal(f"There is no experiment '{name}': choose {_either(experiments)}.")
+    experiment, flags = _swap(experiments[name](), flags)
+    return tyro.cli(
+        Order,
+        prog=f"{sys.argv[0]} {name}",
+        description=f"{cleandoc(experiments[name].__doc__ or about)}\n\n{_METHODS}\n{_words()}",
+        default=Order(experiment, launch),
+        args=flags,
+    )
+
+
+def carry_out(job: Callable[[Sequence[str]], None]) -> NoReturn:
+    """Run a job's main function and end the process: 0 done, 2 refused, 130 interrupted."""
+    try:
+        job(sys.argv[1:])
+    except Refusal as refused:
+        print(f"error: {refused}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("Interrupted: the same command goes on from the last snapshot.", file=sys.stderr)
+        sys.exit(130)
+    sys.exit(0)
+
+
+_METHODS = "Methods are chosen by a word, and their knobs are then flags:"
+
+
+def _swap(experiment: Experiment, flags: Sequence[str]) -> tuple[Experiment, list[str]]:
+    """Take `--weighting WORD` and `--trajectory WORD[,WORD]` out of the flags and put the methods in."""
+    rest: list[str] = []
+    coming = iter(flags)
+    for flag in coming:
+        name, joined, word = flag.partition("=")
+        if name not in {"--weighting", "--trajectory"}:
+            rest.append(flag)
+            continue
+        word = word if joined else next(coming, "")
+        if name == "--weighting":
+            chosen = _method(_weightings(), word, name)()
+            experiment = replace(experiment, weighting=chosen)
+        else:
+            words = [one for one in word.split(",") if one and one != "none"]
+            sources = tuple(_method(_trajectories(), one, name)() for one in words)
+            experiment = replace(experiment, trajectory=sources)
+    return experiment, rest
+
+
+def _method(methods: Mapping[str, type[Recipe]], word: str, flag: str) -> Any:
+    if word not in methods:
+        raise Refusal(f"{flag} knows no '{word}': choose {_either(methods)}.")
+    return methods[word]
+
+
+def _weightings() -> dict[str, type[Recipe]]:
+    return methods_in("jointdistill.weighting", WeightingRecipe)
+
+
+def _trajectories() -> dict[str, type[Recipe]]:
+    return methods_in("jointdistill.trajectory", TrajectoryRecipe)
+
+
+def _words() -> str:
+    return (
+        f"--weighting {' | '.join(_weightings())}\n"
+        f"--trajectory none | {' | '.join(_trajectories())}, or several with commas"
+    )
+
+
+def _overview(experiments: Experiments, about: str) -> str:
+    width = max(map(len, experiments))
+    lines = [f"  {name:<{width}}  {_first_line(make)}" for name, make in experiments.items()]
+    return (
+        f"{cleandoc(about)}\n\nexperiments:\n" + "\n".join(lines) + "\n\n"
+        f"usage: {sys.argv[0]} EXPERIMENT [flags]      {sys.argv[0]} EXPERIMENT --help lists every knob"
+    )
+
+
+def _first_line(make: Callable[[], Experiment]) -> str:
+    return cleandoc(make.__doc__ or "").split("\n", 1)[0]
+
+
+def _either(names: Mapping[str, Any]) -> str:
+    return " or ".join([", ".join([*names][:-1]), [*names][-1]] if len(names) > 1 else list(names))

@@ -1,0 +1,88 @@
+"""What a person sees of a run: one progress bar, and a table at the end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from jointdistill.launch.work import Message, Note, Picture
+from jointdistill.types import StepReport
+
+CONSOLE = Console(highlight=False)
+
+COLUMNS = (
+    ("segmentation/miou", "mIoU %", 100, 1),
+    ("segmentation/pixel_accuracy", "pixel acc. %", 100, 1),
+    ("depth/abs_rel", "AbsRel", 1, 3),
+    ("depth/rmse", "RMSE m", 1, 2),
+    ("depth/delta1", "δ1 %", 100, 1),
+    ("parameters", "parameters", 1, 0),
+    ("images_per_s", "images/s", 1, 0),
+)
+"""Key, heading, factor, decimals."""
+
+
+class Bar:
+    """The progress of one run."""
+
+    def __init__(self, title: str, steps: int) -> None:
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description:<32}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TaskProgressColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[said]}"),
+            console=CONSOLE,
+        )
+        self._task = self._progress.add_task(title, total=steps, said="starting")
+
+    def __enter__(self) -> Bar:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def __call__(self, message: Message) -> None:
+        """Take a run's message."""
+        match message:
+            case StepReport():
+                self._progress.update(self._task, completed=message.step)
+                if "images_per_s" in message.metrics:
+                    self._progress.update(self._task, said=f"{message.metrics['images_per_s']:.0f} images/s")
+            case Note():
+                self._progress.console.print(f"[dim]{message.text}[/dim]")
+            case Picture():
+                pass
+
+
+def table(title: str, rows: Sequence[tuple[str, Mapping[str, float]]]) -> Table:
+    """Scores side by side; what a row does not have stays empty."""
+    shown = Table(title=title, title_justify="left", header_style="bold")
+    shown.add_column("")
+    for _, heading, _, _ in COLUMNS:
+        shown.add_column(heading, justify="right")
+    for name, values in rows:
+        cells = [
+            f"{values[key] * factor:,.{decimals}f}" if math.isfinite(values.get(key, math.nan)) else "–"
+            for key, _, factor, decimals in COLUMNS
+        ]
+        shown.add_row(name, *cells)
+    return shown

@@ -1,0 +1,85 @@
+"""What a run would be: its parts, parameters, memory and an estimate of its time, from a few real steps."""
+
+from __future__ import annotations
+
+import time
+from itertools import islice
+
+import psutil
+import torch
+from rich.table import Table
+from torch import nn
+
+from jointdistill.engine.ranks import Ranks
+from jointdistill.engine.step import train_step
+from jointdistill.experiment import Experiment, Launch
+from jointdistill.launch.run import result, settle
+from jointdistill.launch.train import set_threads
+from jointdistill.launch.worker import build
+from jointdistill.store.objects import open_store
+
+PROBED = 4
+"""Steps that are tried; the first one only warms up."""
+
+
+def plan(experiment: Experiment, launch: Launch) -> Table:
+    """The plan as a table. It trains a few steps on copies that are thrown away; nothing is recorded.
+
+    Raises `Refusal` for all bad input that the run itself would refuse before its first step.
+    """
+    settled = settle(experiment, launch)
+    work = settled.work
+    device = torch.device(launch.chosen_device)
+    set_threads(launch.threads, max(1, launch.workers))
+    loop = build(work, Ranks(device), lambda message: None)
+    parts = loop.parts
+    loop.examiner.teachers()
+
+    batches = islice(loop.loader.stream(0, PROBED), PROBED)
+    train_step(next(batches).to(device), parts)
+    begun = time.perf_counter()
+    for batch in batches:
+        train_step(batch.to(device), parts)
+    per_step_s = (time.perf_counter() - begun) / (PROBED - 1) / max(1, launch.workers)
+
+    rows = {
+        "run": work.run + (" (finished already)" if result(open_store(work.storage), work.run) else ""),
+        "identity": settled.subject.identity,
+        "storage": work.storage,
+        "tracking": settled.tracking,
+        "data": f"{work.data}: "
+        + ", ".join(f"{images} {split}" for split, images in work.card.splits.items())
+        + f", {work.card.height}x{work.card.width}",
+        "labels": ", ".join(
+            f"{len(rows)} of {task}" for task, rows in loop.examiner.slices.labelled.items()
+        ),
+        "feedback slice": ", ".join(
+            f"{len(rows)} of {task}" for task, rows in loop.examiner.slices.feedback.items()
+        ),
+        "student": f"{_millions(parts.network)} parameters",
+        **{
+            f"teacher {name}": f"{_millions(teacher)} parameters, {', '.join(teacher.card.tasks)}"
+            for name, teacher in parts.teachers.items()
+        },
+        "terms": ", ".join(map(str, parts.objective.terms)),
+        "weighting": type(experiment.weighting).__name__,
+        "trajectory": ", ".join(type(source).__name__ for source in experiment.trajectory) or "off",
+        "workers": f"{launch.workers or 'this process'} on {device}, {launch.sharding}",
+        "memory a worker": f"{_memory_gb(device):.1f} GB",
+        "time": f"about {per_step_s * 1e3:.0f} ms a step, "
+        f"{per_step_s * experiment.optimise.steps / 60:.1f} min for {experiment.optimise.steps} steps",
+    }
+    shown = Table(show_header=False, title=f"{experiment.name}: what would run", title_justify="left")
+    for name, value in rows.items():
+        shown.add_row(name, value)
+    return shown
+
+
+def _millions(network: nn.Module) -> str:
+    return f"{sum(parameter.numel() for parameter in network.parameters()) / 1e6:.2f} M"
+
+
+def _memory_gb(device: torch.device) -> float:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated() / 1e9
+    return psutil.Process().memory_info().rss / 1e9

@@ -1,0 +1,82 @@
+"""Runs the workers of one run: in this process, or as Ray Train workers."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+from jointdistill.launch.cluster import connected
+from jointdistill.launch.work import Message, Outcome, Work
+from jointdistill.launch.worker import live
+from jointdistill.types import Refusal
+
+
+def train(work: Work, receive: Callable[[Message], None]) -> Outcome:
+    """Train a run to its end. `receive` gets the messages, in order, in the driver's process.
+
+    Raises what a worker raised: a `Refusal` where it refused.
+    """
+    if work.launch.workers == 0:
+        set_threads(work.launch.threads, 1)
+        return live(work, receive)
+    with connected(work.launch.workers, work.launch.chosen_device):
+        return _train_on_ray(work, receive)
+
+
+def set_threads(threads: int, workers: int) -> None:
+    """Divide the machine's cores among the workers, unless told otherwise."""
+    import torch
+
+    torch.set_num_threads(threads or max(1, (os.cpu_count() or 1) // workers))
+
+
+def _train_on_ray(work: Work, receive: Callable[[Message], None]) -> Outcome:
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    from jointdistill.launch.mailbox import Mailbox, Postman
+
+    cuda = work.launch.chosen_device == "cuda"
+    mailbox = Mailbox.remote()  # type: ignore[attr-defined]
+    with tempfile.TemporaryDirectory(prefix="jd-train-") as scratch, Postman(mailbox, receive):
+        trainer = TorchTrainer(
+            _worker,
+            train_loop_config={"work": work, "mailbox": mailbox},
+            torch_config=TorchConfig(backend="nccl" if cuda else "gloo"),
+            scaling_config=ScalingConfig(num_workers=work.launch.workers, use_gpu=cuda),
+            # Ray keeps nothing for us: a run resumes from our own snapshots, whose digests are checked.
+            run_config=RunConfig(
+                name=work.run, storage_path=scratch, failure_config=FailureConfig(max_failures=0)
+            ),
+        )
+        try:
+            result = trainer.fit()
+        except Exception as failed:
+            refusal = _refusal_in(failed)
+            if refusal:
+                raise refusal from None
+            raise
+    outcome: Outcome = result.return_value
+    return outcome
+
+
+def _worker(config: dict[str, Any]) -> Outcome:
+    """What every Ray Train worker runs."""
+    work: Work = config["work"]
+    mailbox = config["mailbox"]
+    set_threads(work.launch.threads, work.launch.workers)
+    return live(work, lambda message: mailbox.put.remote(message) and None)
+
+
+def _refusal_in(failed: BaseException) -> Refusal | None:
+    """The refusal that made a worker fail, if one did."""
+    causes: list[BaseException] = [failed, *getattr(failed, "worker_failures", {}).values()]
+    while causes:
+        cause = causes.pop()
+        if isinstance(cause, Refusal):
+            return Refusal(str(cause).splitlines()[0])
+        inner = (getattr(cause, "cause", None), cause.__cause__, getattr(cause, "_failure", None))
+        causes += [item for item in inner if isinstance(item, BaseException)]
+    return None

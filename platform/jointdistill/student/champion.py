@@ -1,0 +1,58 @@
+"""Which version of a model bears the alias `champion`. One rule for students and teachers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from jointdistill.nets.saved import Model
+
+ALIAS = "champion"
+
+NOISE = 0.02
+"""Relative change of a headline metric that two seeds of one experiment may show."""
+
+
+class Verdict(NamedTuple):
+    """Whether the alias moves, and the sentence that says why."""
+
+    champion: bool
+    reason: str
+
+
+def judge(candidate: Model, champion: Model | None) -> Verdict:
+    """The alias moves iff both were trained on the same data, no task got worse by more than `NOISE`, and
+    Δm is above 0. A first version is champion."""
+    if champion is None:
+        return Verdict(True, "It is the first version.")
+    if candidate.digest == champion.digest:
+        return Verdict(True, "It has the champion's weights.")
+    if candidate.data != champion.data or set(candidate.tasks) != set(champion.tasks):
+        return Verdict(False, "The champion learnt from other data or for other tasks: scores do not compare.")
+    change = changes(candidate, champion)
+    gain = delta_m(change)
+    said = f"Δm against the champion is {gain:+.2%}"
+    for task, by in change.items():
+        if math.isnan(by):
+            return Verdict(False, f"One of the two has no score for {task}.")
+        if by < -NOISE:
+            return Verdict(False, f"{said}, but {task} got worse by {-by:.1%}.")
+    return Verdict(gain > 0, f"{said}.")
+
+
+def changes(candidate: Model, reference: Model) -> dict[str, float]:
+    """Task → relative change of its headline metric, above 0 where the candidate is better; NaN where one
+    of the two has no score."""
+    relative = {}
+    for name, task in reference.tasks.items():
+        metric, more_is_better = next(iter(task.scores.items()))
+        new, old = (model.scores.get(f"{name}/{metric}", math.nan) for model in (candidate, reference))
+        sign = 1 if more_is_better else -1
+        relative[name] = 0.0 if new == old else sign * (new - old) / max(abs(old), 1e-12)
+    return relative
+
+
+def delta_m(change: Mapping[str, float]) -> float:
+    """Δm: the mean relative change over tasks (Maninis et al., CVPR 2019, eq. 4)."""
+    return sum(change.values()) / len(change)

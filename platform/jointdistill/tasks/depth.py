@@ -1,0 +1,219 @@
+"""Depth in metres."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torchmetrics import Metric
+
+from jointdistill.tasks.base import RecordColumn, Task
+from jointdistill.tasks.colour import turbo
+from jointdistill.tasks.geometry import at_points, fit, resample
+from jointdistill.types import Card, Refusal, Warp
+
+
+@final
+@dataclass(frozen=True)
+class Depth(Task):
+    """Distance from the camera's plane: answers and truths are [B, 1, H, W] metres, NaN where unknown.
+
+    A truth outside `min_m..max_m` counts as unknown, in the loss and in the metrics: sensors saturate
+    there, and the published protocols cut there as well. The stored truth keeps its value, because a view
+    that zooms in may bring it back into the range.
+    """
+
+    min_m: float = 0.1
+    max_m: float = 80.0
+    silog: float = 1.0
+    """Weight of SILog in the loss. Lee et al. print it as 10."""
+    log_l1: float = 1.0
+    """Weight of the mean |log error|, which gives a steady pull where SILog's is weak."""
+    focus: float = 0.85
+    """λ of SILog: 1 forgives a wrong scale of the whole image, 0 does not."""
+
+    scores: ClassVar[Mapping[str, bool]] = {
+        "abs_rel": False,
+        "rmse": False,
+        "rmse_log": False,
+        "silog": False,
+        "delta1": True,
+        "delta2": True,
+        "delta3": True,
+    }
+
+    def __post_init__(self) -> None:
+        if not 0 < self.min_m < self.max_m < math.inf:
+            raise Refusal(f"Depth needs 0 < min_m < max_m, not {self.min_m} and {self.max_m}.")
+        if min(self.silog, self.log_l1) < 0 or self.silog + self.log_l1 == 0:
+            raise Refusal("Depth needs weights silog and log_l1 ≥ 0, and one of them above 0.")
+        if not 0 <= self.focus <= 1:
+            raise Refusal(f"Depth needs a focus in 0..1, not {self.focus}.")
+
+    @property
+    def column(self) -> str:
+        """`depth`."""
+        return "depth"
+
+    @property
+    def channels(self) -> int:
+        """One."""
+        return 1
+
+    @property
+    def unit(self) -> str:
+        """`metre`."""
+        return "metre"
+
+    def decode(self, stored: NDArray[Any], card: Card) -> NDArray[np.float32]:
+        """[1, H, W] metres from [H, W] integers (÷ the card's `depth_scale`, 0 unknown) or float metres."""
+        if stored.ndim != 2:
+            raise ValueError(f"a depth is stored as [H, W], not as {list(stored.shape)}")
+        if stored.dtype.kind in "iu":
+            metres = np.where(stored == 0, np.nan, stored / card.depth_scale)
+        elif stored.dtype.kind == "f":
+            metres = stored
+        else:
+            raise ValueError(f"a depth is stored as integers or floats, not as {stored.dtype}")
+        wrong = np.isinf(metres) | (metres <= 0)
+        if wrong.any():
+            raise ValueError(f"{wrong.sum()} depths are 0, negative or infinite: store NaN where unknown")
+        return metres.astype(np.float32)[None]
+
+    def unknown(self, height: int, width: int) -> NDArray[np.float32]:
+        """[1, H, W] of NaN."""
+        return np.full((1, height, width), np.nan, np.float32)
+
+    def warp(self, truth: Tensor, warp: Warp, size: tuple[int, int]) -> Tensor:
+        """Depth [B, 1, *size] of the views; what looks twice as large stands at half the distance."""
+        # No depth is 0, so 0 can stand for unknown, beyond the edge and within. Nearest: a mean of two
+        # depths at an edge is the depth of nothing.
+        moved = resample(truth.nan_to_num(0.0), warp, size, "nearest")
+        return torch.where(moved > 0, moved / warp.zoom[:, None, None, None], torch.nan)
+
+    def answer(self, raw: Tensor) -> Tensor:
+        """Metres from raw log depth: 0 is the middle of the range (2.8 m), and the slope there is 1."""
+        # tanh closes the range smoothly: a hard clamp would leave a pixel beyond it without a gradient.
+        half = math.log(self.max_m / self.min_m) / 2
+        middle = math.log(self.max_m * self.min_m) / 2
+        return torch.exp(middle + half * torch.tanh(raw.float() / half))
+
+    def loss(self, answer: Tensor, truth: Tensor) -> Tensor:
+        """[B] silog · SILog + log_l1 · mean |g|, where g = log answer − log truth over known pixels.
+
+        SILog = sqrt(mean g² − λ (mean g)²): the scale-invariant error of Eigen et al. (NeurIPS 2014) under
+        the root that Lee et al. (BTS, arXiv 1907.10326) put over it.
+        """
+        known = self._known(truth)
+        error = self._log(fit(answer, truth.shape)) - torch.where(known, truth, 1.0).log()
+        error = torch.where(known, error, 0.0).flatten(1)  # [B, H W]
+        known, count = known.flatten(1), known.flatten(1).sum(1).clamp_min(1)
+        mean = error.sum(1) / count
+        # As variance + (1 − λ) mean² the radicand cannot round to below 0.
+        variance = torch.where(known, error - mean[:, None], 0.0).square().sum(1) / count
+        # The root's slope is infinite at 0: it is taken from a little to the right.
+        little = 1e-6
+        silog = (variance + (1 - self.focus) * mean.square() + little).sqrt() - math.sqrt(little)
+        return self.silog * silog + self.log_l1 * error.abs().sum(1) / count
+
+    def metrics(self) -> Metric:
+        """See `DepthErrors`."""
+        return DepthErrors(self.min_m, self.max_m)
+
+    def draw(self, values: Tensor) -> Tensor:
+        """Log depth from red (`min_m`) to blue (`max_m`): one scale for all images, so pictures compare."""
+        share = (self._log(values) - math.log(self.min_m)) / math.log(self.max_m / self.min_m)
+        return turbo(1 - share[:, 0])
+
+    @property
+    def record(self) -> Mapping[str, RecordColumn]:
+        """Log depth in 2 bytes, exact to 0.2 %."""
+        return {"log_depth": RecordColumn("float16", 1)}
+
+    def compact(self, answer: Tensor, points: Tensor) -> dict[str, Tensor]:
+        """Log depth [B, m, 1] of the view."""
+        return {"log_depth": at_points(self._log(answer), points).half()}
+
+    def error(self, compact: Mapping[str, Tensor], truth: Tensor, points: Tensor) -> Tensor:
+        """|log depth − log truth|."""
+        known = torch.where(self._known(truth), truth, torch.nan)
+        there = at_points(known.log(), points, "nearest")
+        return (compact["log_depth"].float() - there).abs()[..., 0]
+
+    def recall(self, past: Mapping[str, Tensor], answer: Tensor, points: Tensor) -> Tensor:
+        """|log past − log now|."""
+        now = at_points(self._log(answer), points)
+        return (past["log_depth"].float() - now).abs()[..., 0]
+
+    def as_truth(self, answer: Tensor) -> Tensor:
+        """The answer itself: both are metres."""
+        return answer
+
+    def rescale(self, compact: Mapping[str, Tensor], zoom: Tensor) -> dict[str, Tensor]:
+        """Divide by the zoom, which in log depth is to subtract."""
+        log_depth = compact["log_depth"]
+        return {"log_depth": (log_depth.float() - zoom.log()[:, None, None]).to(log_depth.dtype)}
+
+    def _known(self, truth: Tensor) -> Tensor:
+        """Whether a truth counts; NaN is in no range."""
+        return (truth >= self.min_m) & (truth <= self.max_m)
+
+    def _log(self, depth: Tensor) -> Tensor:
+        """Log of a depth, which a foreign teacher may put outside the range or at 0."""
+        return depth.float().clamp(self.min_m, self.max_m).log()
+
+
+@final
+class DepthErrors(Metric):  # type: ignore[misc]  # torchmetrics is read untyped
+    """The usual errors of depth, over all known pixels of all images at once (Eigen et al., NeurIPS 2014).
+
+    With d the answer (clamped to the range), t the truth, g = log d − log t: abs_rel = mean |d − t| / t;
+    rmse in metres; rmse_log of g; silog = 100 · the standard deviation of g (KITTI); delta-n = share of
+    pixels where max(d / t, t / d) < 1.25ⁿ. All are NaN where no pixel was known.
+
+    Sums in float64 are kept and pooled, so no split over updates or ranks changes a result.
+    """
+
+    full_state_update = False
+    _sums = ("abs_rel", "square", "square_log", "log_error", "delta1", "delta2", "delta3", "pixels")
+
+    def __init__(self, min_m: float, max_m: float) -> None:
+        super().__init__()
+        self.min_m, self.max_m = min_m, max_m
+        for name in self._sums:
+            self.add_state(name, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, answer: Tensor, truth: Tensor) -> None:
+        """Take in answers [B, 1, h, w] and truths [B, 1, H, W]."""
+        known = (truth >= self.min_m) & (truth <= self.max_m)
+        there = truth[known].double()
+        depth = fit(answer, truth.shape)[known].double().clamp(self.min_m, self.max_m)
+        log_error = depth.log() - there.log()
+        self.abs_rel += ((depth - there).abs() / there).sum()
+        self.square += (depth - there).square().sum()
+        self.square_log += log_error.square().sum()
+        self.log_error += log_error.sum()
+        self.delta1 += (log_error.abs() < math.log(1.25)).sum()
+        self.delta2 += (log_error.abs() < 2 * math.log(1.25)).sum()
+        self.delta3 += (log_error.abs() < 3 * math.log(1.25)).sum()
+        self.pixels += len(there)
+
+    def compute(self) -> dict[str, Tensor]:
+        """Metric → scalar."""
+        mean = {name: getattr(self, name) / self.pixels for name in self._sums}
+        variance = (mean["square_log"] - mean["log_error"].square()).clamp_min(0)
+        return {
+            "abs_rel": mean["abs_rel"],
+            "rmse": mean["square"].sqrt(),
+            "rmse_log": mean["square_log"].sqrt(),
+            "silog": 100 * variance.sqrt(),
+            "delta1": mean["delta1"],
+            "delta2": mean["delta2"],
+            "delta3": mean["delta3"],
+        }

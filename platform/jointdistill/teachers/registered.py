@@ -1,0 +1,162 @@
+"""A teacher that was trained here: from MLflow's registry, or from the folder it was saved in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self, final
+
+from jointdistill.nets.joint import JointNet
+from jointdistill.nets.saved import DESCRIPTION, WEIGHTS, Model, load, load_weights
+from jointdistill.nets.way import INDEX, Moment, read_index
+from jointdistill.store.base import AlreadyThere, Missing, Store
+from jointdistill.store.objects import open_store
+from jointdistill.tasks.base import Task
+from jointdistill.tasks.segmentation import Segmentation
+from jointdistill.teachers.base import Teacher, TeacherCard, TeacherRecipe
+from jointdistill.types import Batch, Prediction, Refusal
+
+
+@final
+@dataclass(frozen=True)
+class Registered(TeacherRecipe):
+    """A model that the platform trained. The driver pins it: workers read the run's store and nothing else,
+    and an alias that moves later changes nothing for a run that has begun."""
+
+    model: str
+    """`models:/NAME@champion`, `models:/NAME/3`, or the folder or URI of a saved model."""
+    digest: str = ""
+    """What the model must be; empty: whatever lies there when the run begins."""
+
+    def pin(self, store: Store, tracking: str) -> Self:
+        """Copy the model's files to `teachers/DIGEST/` in the store."""
+        if self.digest and _has(store, f"{self._folder}/{WEIGHTS}"):
+            return self
+        files = self._fetch(tracking)
+        found, _ = load(files, self.model)
+        if self.digest not in ("", found.digest):
+            raise Refusal(
+                f"The model '{self.model}' has the digest {found.digest[:12]}…, not {self.digest[:12]}…: "
+                "name the version you mean, or leave the digest empty."
+            )
+        for moment in _way(files, self.model):
+            moment.check(files.get(moment.file, b""), self.model)
+        pinned = replace(self, digest=found.digest)
+        # The weights go last: where they lie, everything lies.
+        for file in sorted(files, key=lambda file: file == WEIGHTS):
+            with suppress(AlreadyThere):
+                store.put(f"{pinned._folder}/{file}", files[file])
+        return pinned
+
+    def build(self, tasks: Mapping[str, Task], store: Store) -> Teacher:
+        """The network, for those of its tasks that are asked for."""
+
+        def read(file: str) -> bytes:
+            return store.get(f"{self._folder}/{file}")
+
+        try:
+            files = {file: read(file) for file in (DESCRIPTION, WEIGHTS)}
+        except Missing as missing:
+            raise Refusal(
+                f"The teacher '{self.model}' does not lie in the run's store: start the run through its job, "
+                "which puts it there."
+            ) from missing
+        with suppress(Missing):
+            files[INDEX] = read(INDEX)
+        model, network = load(files, self.model)
+        if model.digest != self.digest:
+            raise Refusal(
+                f"The teacher '{self.model}' in the run's store is another one: start the run again."
+            )
+        card = _card(model, tasks)
+        if not card.tasks:
+            raise Refusal(
+                f"The teacher '{self.model}' does {', '.join(model.tasks)}, which is none of the tasks "
+                f"{', '.join(tasks)}: name another teacher."
+            )
+        card.check(self.model, tasks)
+        return RegisteredTeacher(network, card, _way(files, self.model), read).freeze()
+
+    @property
+    def _folder(self) -> str:
+        return f"teachers/{self.digest}"
+
+    def _fetch(self, tracking: str) -> dict[str, bytes]:
+        if not self.model.startswith("models:/"):
+            return _folder_files(self.model)
+        # MLflow takes two seconds to import, and workers, who never pin, need not spend them.
+        from jointdistill.store.registry import model_files  # noqa: PLC0415
+
+        try:
+            return model_files(self.model, tracking)
+        except Missing as missing:
+            raise Refusal(
+                f"There is no model '{self.model}' in the registry: train one with `python jobs/teach.py`, "
+                "or name the folder of a saved one."
+            ) from missing
+
+
+@final
+class RegisteredTeacher(Teacher):
+    """See `Registered`. It sees the views at the size of the batch and normalises them itself."""
+
+    def __init__(
+        self, network: JointNet, card: TeacherCard, way: tuple[Moment, ...], read: Callable[[str], bytes]
+    ) -> None:
+        super().__init__()
+        self.network, self.card, self.way, self._read = network, card, way, read
+        self.channels = network.channels
+
+    def forward(self, batch: Batch) -> Prediction:
+        """Answers and features; see `JointNet`."""
+        said: Prediction = self.network(batch.image)
+        return said._replace(answers={task: said.answers[task] for task in self.card.tasks})
+
+    @contextmanager
+    def at(self, moment: Moment) -> Iterator[None]:
+        """With the weights of an anchor; the finished ones come back afterwards."""
+        finished = {name: value.clone() for name, value in self.network.state_dict().items()}
+        try:
+            content = moment.check(self._read(moment.file), self.card.digest)
+            load_weights(self.network, content, self.card.digest)
+            yield
+        finally:
+            self.network.load_state_dict(finished)
+
+
+def _folder_files(address: str) -> dict[str, bytes]:
+    """What a saved model is made of, and nothing else that lies there."""
+    if "://" not in address and not Path(address).is_dir():
+        raise Refusal(f"There is no folder '{address}': name one of a saved model, or models:/NAME@champion.")
+    folder = open_store(address)
+    files = {file: folder.get(file) for file in folder.list("anchors")}
+    for file in (DESCRIPTION, WEIGHTS):
+        with suppress(Missing):
+            files[file] = folder.get(file)
+    return files
+
+
+def _card(model: Model, asked: Mapping[str, Task]) -> TeacherCard:
+    segments = [task for task in model.tasks.values() if isinstance(task, Segmentation)]
+    return TeacherCard(
+        tasks=tuple(task for task in model.tasks if task in asked),
+        classes=segments[0].classes if segments else (),
+        units={name: task.unit for name, task in model.tasks.items()},
+        height=model.height,
+        width=model.width,
+        mean=model.network.mean,
+        std=model.network.std,
+        data=model.data,
+        scores=model.scores,
+        digest=model.digest,
+    )
+
+
+def _way(files: Mapping[str, bytes], name: str) -> tuple[Moment, ...]:
+    return read_index(files[INDEX], name) if INDEX in files else ()
+
+
+def _has(store: Store, key: str) -> bool:
+    return key in store.list(key.rpartition("/")[0])

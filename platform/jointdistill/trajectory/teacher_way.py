@@ -1,0 +1,164 @@
+"""The teachers' way: the student is led by the moment of its teacher that is one step ahead of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple, final
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from jointdistill.trajectory.base import (
+    Setting,
+    Trajectory,
+    TrajectoryRecipe,
+    ramped,
+    refuse_knobs,
+    refuse_layer,
+)
+from jointdistill.trajectory.past import Past
+from jointdistill.trajectory.points import attention_at
+from jointdistill.trajectory.record import Anchor
+from jointdistill.types import Batch, Feedback, Prediction, Refusal, State
+
+
+@dataclass(frozen=True)
+class TeacherWay(TrajectoryRecipe):
+    """Route-constrained learning from records: for each teacher, with its anchor m ahead of the student,
+
+    L_T = ‖Â^S[E_m] − Â^m[E_m]‖² + Σ_i Σ_j A_j d_i(m_j, now_j) / (Σ_j A_j + ε)
+
+    Â is the attention over the points that the view shows, of length 1. m is the first anchor whose
+    feedback loss lies more than `delta` below the student's, as a mean over the teacher's tasks of the
+    log ratio. Once m is the teacher's last anchor, the teacher itself says it better: the loss is 0.
+    After RCO (Jin et al., 1904.09149), which keeps whole models.
+    """
+
+    gain: float = 0.1
+    """Factor on the loss."""
+    delta: float = 0.05
+    """How far ahead an anchor must be, as a log ratio of losses (0.05 is about 5 %)."""
+    ramp: float = 0.1
+    """Share of the run over which the gain rises from 0."""
+    layer: str = "decoder"
+    """The student's feature layer that is compared with the anchors' attention."""
+    memory: float = 0.5
+    """Share of the old value in the running mean of the student's log losses, a round of feedback each."""
+
+    def __post_init__(self) -> None:
+        refuse_knobs("TeacherWay", self.gain, self.ramp)
+        if not 0 <= self.memory < 1:
+            raise Refusal(
+                f"TeacherWay's memory {self.memory} would never learn: give a number in 0 ≤ memory < 1."
+            )
+
+    def build(self, setting: Setting) -> TeacherWayTrajectory:
+        """Raises `Refusal` where the layer is missing or no teacher has a way to follow."""
+        refuse_layer("TeacherWay", self.layer, setting.layers)
+        if not any(len(anchors) > 1 for anchors in setting.anchors.values()):
+            raise Refusal(
+                "TeacherWay needs a teacher with at least two anchors: train one here with anchors kept, or "
+                "use OwnPast."
+            )
+        for teacher, anchors in setting.anchors.items():
+            for anchor in anchors:
+                if len(anchor.records) != setting.images:
+                    raise Refusal(
+                        f"{teacher}'s anchors know {len(anchor.records)} images, the run has "
+                        f"{setting.images}: replay them on the run's training cache."
+                    )
+        return TeacherWayTrajectory(self, setting)
+
+
+class Mean(NamedTuple):
+    """A running mean that does not start from 0: its weights are counted along."""
+
+    total: float = 0.0
+    weight: float = 0.0
+
+    @property
+    def value(self) -> float:
+        """The mean."""
+        return self.total / self.weight
+
+    def after(self, value: float, memory: float) -> Mean:
+        """The mean with one more value."""
+        return Mean(memory * self.total + (1 - memory) * value, memory * self.weight + (1 - memory))
+
+
+@final
+class TeacherWayTrajectory(Trajectory):
+    """See `TeacherWay`. The anchors come with the setting and stand outside its state."""
+
+    def __init__(self, recipe: TeacherWay, setting: Setting) -> None:
+        self._recipe, self._setting = recipe, setting
+        self._anchors = {
+            teacher: tuple(replace(one, records=one.records.to(setting.device)) for one in anchors)
+            for teacher, anchors in setting.anchors.items()
+            if len(anchors) > 1
+        }
+        self._means: dict[str, Mean] = {}
+
+    def ahead(self, teacher: str) -> int:
+        """The place m of the anchor that leads the student; 0 before the first feedback."""
+        anchors = self._anchors[teacher]
+        heard = [task for task in anchors[0].loss if task in self._means]
+        if not heard:
+            return 0
+        for place, anchor in enumerate(anchors):
+            lead = sum(self._means[task].value - math.log(anchor.loss[task]) for task in heard) / len(heard)
+            if lead > self._recipe.delta:
+                return place
+        return len(anchors) - 1
+
+    def loss(self, now: Prediction, taught: Mapping[str, Prediction], batch: Batch) -> Tensor:
+        """[] this rank's share of L_T."""
+        total = torch.zeros((), device=batch.image.device)
+        gain = ramped(self._recipe.gain, self._recipe.ramp, batch.position.step, self._setting.steps)
+        for teacher, anchors in self._anchors.items():
+            place = self.ahead(teacher)
+            if gain > 0 and place < len(anchors) - 1:
+                total = total + self._to_anchor(anchors[place], now, batch).sum()
+        return gain * total / batch.total
+
+    def observe(self, feedback: Feedback) -> None:
+        """Note how far the student is."""
+        for task, loss in feedback.student.items():
+            if math.isfinite(loss) and loss > 0:  # a task without labels in the slice says nothing
+                self._means[task] = self._means.get(task, Mean()).after(math.log(loss), self._recipe.memory)
+
+    def log(self) -> dict[str, float]:
+        """The anchor that leads, a teacher."""
+        return {f"anchor/{teacher}": float(self.ahead(teacher)) for teacher in self._anchors}
+
+    def state(self) -> State:
+        """The running means."""
+        return {}, {task: [mean.total, mean.weight] for task, mean in self._means.items()}
+
+    def load(self, state: State) -> None:
+        """Go on from the running means."""
+        _, plain = state
+        self._means = {}
+        for task, mean in plain.items():
+            assert isinstance(mean, list)
+            total, weight = mean
+            assert isinstance(total, float) and isinstance(weight, float)
+            self._means[task] = Mean(total, weight)
+
+    def _to_anchor(self, anchor: Anchor, now: Prediction, batch: Batch) -> Tensor:
+        """[B] how far the student is from an anchor."""
+        layout = anchor.records.layout
+        tasks = {name: task for name, task in self._setting.tasks.items() if name in layout.tasks}
+        past = Past.of(anchor.records, batch, tasks)
+        mine = attention_at(now.features[self._recipe.layer], layout.grid, past.points)
+        mine = F.normalize(mine * (past.attention > 0), dim=1)
+        distance = (mine - F.normalize(past.attention, dim=1)).square().sum(1)
+        share = past.attention / (past.attention.sum(1, keepdim=True) + 1e-6)  # [B, m]
+        for name, task in tasks.items():
+            distance = distance + (
+                share * task.recall(past.columns[name], now.answers[name], past.points)
+            ).sum(1)
+        return distance

@@ -1,0 +1,93 @@
+"""What every store promises. Set TEST_STORE_URI (`s3://bucket`) to hold one of your own to it as well."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from jointdistill.store.base import AlreadyThere, Missing, Store
+from jointdistill.store.objects import open_store
+from jointdistill.types import Refusal
+
+OWN = os.environ.get("TEST_STORE_URI")
+
+
+@pytest.fixture(params=["folder", "memory", *(["own"] if OWN else [])])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    where = {
+        "folder": str(tmp_path / "new" / "folder"),
+        "memory": "memory://",
+        "own": f"{OWN}/{uuid.uuid4()}",
+    }
+    return open_store(where[request.param])
+
+
+def test_what_was_put_comes_back(store: Store) -> None:
+    store.put("runs/a b/état.json", b"{}")
+    store.put("empty", b"")
+    assert store.get("runs/a b/état.json") == b"{}"
+    assert store.get("empty") == b""
+
+
+def test_a_large_value_comes_back_whole(store: Store) -> None:
+    value = bytes(range(256)) * (8 << 12)  # 8 MiB
+    store.put("large", value)
+    assert store.get("large") == value
+
+
+def test_a_value_never_changes(store: Store) -> None:
+    store.put("a", b"first")
+    with pytest.raises(AlreadyThere, match="a"):
+        store.put("a", b"second")
+    assert store.get("a") == b"first"
+
+
+def test_of_racing_writers_one_wins(store: Store) -> None:
+    def write(writer: int) -> bool:
+        try:
+            store.put("lease", str(writer).encode())
+        except AlreadyThere:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(write, range(8)))
+    assert won.count(True) == 1
+    assert store.get("lease") == str(won.index(True)).encode()
+
+
+def test_a_missing_key_is_named(store: Store) -> None:
+    with pytest.raises(Missing, match="runs/none"):
+        store.get("runs/none")
+
+
+def test_a_folder_is_no_value(store: Store) -> None:
+    store.put("runs/a", b"")
+    with pytest.raises(Missing):
+        store.get("runs")
+
+
+def test_keys_are_listed_in_order(store: Store) -> None:
+    keys = ["b", "a/2", "a/10", "ab", "a/deep/er"]
+    for key in keys:
+        store.put(key, b"")
+    assert list(store.list()) == sorted(keys)
+
+
+def test_a_prefix_is_a_folder(store: Store) -> None:
+    for key in ["a/1", "ab/1", "a/b/2"]:
+        store.put(key, b"")
+    assert list(store.list("a")) == ["a/1", "a/b/2"]
+    assert list(store.list("none")) == []
+
+
+@pytest.mark.parametrize("key", ["", "/etc/x", "../x", "a/../../x", "a//b", "a/", ".", "a\\b", "a\nb"])
+def test_a_key_cannot_leave_the_store(store: Store, key: str) -> None:
+    with pytest.raises(Refusal, match="no key"):
+        store.put(key, b"")
+    with pytest.raises(Refusal, match="no key"):
+        store.get(key)

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import torch
+from torch.nn import functional as F
+
+from jointdistill.tasks.geometry import at_points, fit, resample
+from jointdistill.types import Warp
+
+VALUES = torch.rand(2, 3, 5, 7, generator=torch.Generator().manual_seed(0))
+
+
+def test_fit_interpolates_a_smaller_answer() -> None:
+    wanted = F.interpolate(VALUES, (10, 14), mode="bilinear", align_corners=False)
+    torch.testing.assert_close(fit(VALUES, torch.Size([2, 10, 14])), wanted)
+
+
+def test_fit_leaves_an_answer_of_the_right_size_alone() -> None:
+    assert fit(VALUES, torch.Size([2, 1, 5, 7])) is VALUES
+
+
+def test_the_centre_of_a_pixel_reads_the_pixel() -> None:
+    points = torch.tensor([[[3.5 / 7, 1.5 / 5], [6.5 / 7, 4.5 / 5]]]).expand(2, -1, -1)
+    wanted = torch.stack([VALUES[:, :, 1, 3], VALUES[:, :, 4, 6]], 1)  # [B, m, C]
+    torch.testing.assert_close(at_points(VALUES, points), wanted)
+    torch.testing.assert_close(at_points(VALUES, points, "nearest"), wanted)
+
+
+def test_a_view_of_a_part_shows_that_part() -> None:
+    right_half = Warp(torch.tensor([[2.0, 0.0, -1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]).repeat(2, 1, 1))
+    wide = VALUES.repeat_interleave(2, -1)  # [2, 3, 5, 14]
+    view = resample(wide, right_half, (5, 7), "nearest")
+    torch.testing.assert_close(view, wide[..., 7:])

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from tests.tasks.normals import Normals
+
+from jointdistill.types import Card, Warp
+
+TASK = Normals()
+MIRROR = Warp(torch.tensor([[[-1.0, 0.0, 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]]))
+
+
+def test_vectors_are_brought_to_length_1_and_0_is_unknown() -> None:
+    stored = np.array([[[0.0, 3.0, 4.0], [0.0, 0.0, 0.0]]], np.float32)
+    decoded = TASK.decode(stored, Card("rooms"))
+    np.testing.assert_allclose(decoded[:, 0].T, [[0, 0.6, 0.8], [np.nan] * 3], rtol=1e-6)
+
+
+def test_a_mirror_turns_a_normal_to_the_other_side() -> None:
+    truth = torch.tensor([[[[0.6, 0.0]], [[0.8, 0.6]], [[0.0, 0.8]]]])  # [1, 3, 1, 2]
+    wanted = truth.flip(-1) * torch.tensor([-1.0, 1.0, 1.0]).view(1, 3, 1, 1)
+    torch.testing.assert_close(TASK.warp(truth, MIRROR, (1, 2)), wanted)
+
+
+def test_the_mean_angle_is_in_degrees() -> None:
+    metric = TASK.metrics()
+    right_angle = torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1)
+    metric.update(right_angle, torch.tensor([0.0, 1.0, 0.0]).view(1, 3, 1, 1))
+    metric.update(right_angle, right_angle)
+    metric.update(right_angle, torch.full((1, 3, 1, 1), torch.nan))
+    assert float(metric.compute()["mean_angle"]) == pytest.approx(45)

@@ -7,7 +7,8 @@ import pytest
 
 from jointdistill.data.cells import decode_image, decode_truth
 from jointdistill.data.drawn import DrawnScenes, to_png16
-from jointdistill.data.scenes import CLASSES, draw
+from jointdistill.data.scenes.classes import CLASSES
+from jointdistill.data.scenes.drawing import draw
 from jointdistill.tasks.depth import Depth
 from jointdistill.types import Refusal
 

@@ -61,6 +61,12 @@ def test_samples_come_in_order_and_in_the_tasks_units(
     assert (samples[0].truth["segmentation"] == samples[0].image[0] // 128).all()
 
 
+def test_two_tasks_may_share_a_column(store: Store, card: Card, row: MakeRow) -> None:
+    card = write_set(store, card, {"train": [row(0)]}, ["depth"])
+    sample = next(read_split(store, card, "train", {"near": Depth(max_m=2), "far": Depth()}))
+    assert (sample.truth["near"] == sample.truth["far"]).all()
+
+
 @pytest.mark.parametrize(
     ("cells", "sentence"),
     [

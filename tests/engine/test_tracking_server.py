@@ -11,7 +11,7 @@ from jointdistill.store.objects import open_store
 from jointdistill.store.registry import model_files
 from jointdistill.teachers.registered import Registered
 
-from tests.engine.test_registry import free_port, served
+from tests.engine.server import free_port, served
 from tests.engine.tracked import report, saved, subject, track
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -14,6 +13,7 @@ from jointdistill.engine.tracking import Subject, Tracking
 from jointdistill.experiment import Experiment
 from jointdistill.nets.joint import Joint
 from jointdistill.nets.saved import Model, save
+from jointdistill.nets.way import INDEX, Moment, write_index
 from jointdistill.store.objects import open_store
 from jointdistill.tasks.depth import Depth
 from jointdistill.tasks.segmentation import Segmentation
@@ -56,14 +56,13 @@ def saved(
 
 def with_way(files: dict[str, bytes], steps: tuple[int, ...] = (2, 8)) -> dict[str, bytes]:
     """With an anchor at each step, each of other weights."""
-    way: dict[str, bytes] = {}
+    way, weights = [], {}
     for step in steps:
         torch.manual_seed(100 + step)
-        way[f"anchors/{step}.safetensors"] = save_tensors(
-            Joint(width=4, decoder=8).build(TASKS).state_dict()
-        )
-    index = {"anchors": [{"step": step, "losses": {"depth": 1 / step}} for step in steps]}
-    return {**files, **way, "anchors/index.json": json.dumps(index).encode()}
+        content = save_tensors(Joint(width=4, decoder=8).build(TASKS).state_dict())
+        way.append(Moment.of(step, {"depth": 1 / step}, content))
+        weights[way[-1].file] = content
+    return {**files, **weights, INDEX: write_index(way)}
 
 
 def write(files: Mapping[str, bytes], folder: Path) -> Path:

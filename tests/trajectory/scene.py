@@ -13,8 +13,9 @@ from jointdistill.tasks.geometry import resample
 from jointdistill.tasks.segmentation import Segmentation
 from jointdistill.trajectory.base import Setting
 from jointdistill.trajectory.judge import Judge
-from jointdistill.trajectory.record import Anchor, Layout
+from jointdistill.trajectory.record import Anchor
 from jointdistill.trajectory.sight import replay
+from jointdistill.trajectory.teacher_way import TeacherWay
 from jointdistill.types import Batch, Position, Prediction, State, Warp
 
 GRID = (8, 16)
@@ -109,7 +110,7 @@ def alone(state: State) -> list[State]:
 
 def anchors(*wrong: float) -> tuple[Anchor, ...]:
     """A teacher's way through these wrongs, replayed on the plain images."""
-    layout = Layout.of(TASKS, "decoder", GRID, 12)
+    layout = TeacherWay(points=12, grid=GRID).replayed(TASKS)
     judge = Judge(TASKS, setting().labelled, IMAGES)
     plain = batch()
     return tuple(

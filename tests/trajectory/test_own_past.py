@@ -269,8 +269,8 @@ def test_a_batch_leaves_no_graph_behind() -> None:
 def test_it_reports_gate_and_rows() -> None:
     past = having_known(0.0)
     past.loss(predict(batch(), 0.5), NOBODY, batch())
-    assert past.log() == {"gate_open": 1.0, "known": 1.0}
-    assert past.log()["gate_open"] == 0.0  # nothing since
+    assert past.log() == {"trajectory/gate_open": 1.0, "trajectory/known": 1.0}
+    assert past.log()["trajectory/gate_open"] == 0.0  # nothing since
 
 
 @pytest.mark.parametrize("choice", ["essential", "attention", "right", "random"])

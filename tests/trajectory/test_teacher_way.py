@@ -30,7 +30,7 @@ def test_the_leader_is_one_step_ahead(loss: float, leader: int) -> None:
     way = on_the_way()
     way.observe(heard(loss))
     assert way.ahead("wise") == leader
-    assert way.log() == {"anchor/wise": float(leader)}
+    assert way.log() == {"trajectory/anchor/wise": float(leader)}
 
 
 def test_old_feedback_fades() -> None:
@@ -88,7 +88,7 @@ def test_the_shares_of_two_ranks_add_up() -> None:
 
 def test_a_teacher_without_a_way_is_left_out() -> None:
     way = RECIPE.build(setting(anchors={"wise": WAY, "bought": WAY[:1]}))
-    assert list(way.log()) == ["anchor/wise"]
+    assert list(way.log()) == ["trajectory/anchor/wise"]
 
 
 def test_no_way_at_all_is_refused() -> None:

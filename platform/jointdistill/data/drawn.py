@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jointdistill.data.cells import encode_png
-from jointdistill.data.scenes import CLASSES, COLOURS, draw
+from jointdistill.data.scenes.classes import CLASSES, COLOURS
+from jointdistill.data.scenes.drawing import draw
 from jointdistill.data.shards import Row
 from jointdistill.recipe import Recipe
 from jointdistill.types import Card, Refusal
@@ -22,6 +24,7 @@ _SPLIT_STRIDE = 1_000_000
 """Scene numbers a split. It is even, so that every split begins with a street."""
 
 
+@final
 @dataclass(frozen=True)
 class DrawnScenes(Recipe):
     """Streets and rooms with exact depth and labels. The same knobs give the same data set."""

@@ -42,7 +42,7 @@ def read_split(store: Store, card: Card, split: str, tasks: Mapping[str, Task]) 
         for file in shards_of(list(card.shards), store).get(split, []):
             shard = Shard(fetch_shard(store, card, file), file)
             _check_columns(shard, seen, tasks)
-            for rows in shard.rows([task.column for task in tasks.values()]):
+            for rows in shard.rows(sorted({task.column for task in tasks.values()})):
                 yield from pool.map(partial(_decode, card=card, tasks=tasks, file=file), rows)
     if len(seen) != card.splits[split]:
         raise Refusal(

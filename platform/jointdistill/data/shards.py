@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -92,6 +92,7 @@ def sha256(stored: bytes) -> str:
     return hashlib.sha256(stored).hexdigest()
 
 
+@final
 class Shard:
     """An open shard. `file` names it in refusals."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jointdistill.data.loader import Loader
 from jointdistill.engine.anchors import Anchors
@@ -130,10 +130,9 @@ class Loop:
     def _snapshot(self) -> None:
         for source in self.parts.trajectory:
             source.pool(self.parts.ranks.gather)
-        snapshot = take(self.parts)
-        parts = {**snapshot.parts, "window": self.window.state()}
+        snapshot, window = take(self.parts), self.window.state()
         if self.parts.ranks.first:
-            self.outside.snapshots.write(type(snapshot)(snapshot.step, parts))
+            self.outside.snapshots.write(replace(snapshot, parts={**snapshot.parts, "window": window}))
 
     def _send(self, step: int, metrics: dict[str, float]) -> None:
         if self.parts.ranks.first:

@@ -24,14 +24,18 @@ _ARRIVE = StateDictOptions(full_state_dict=True)
 
 
 def take(parts: Parts) -> Snapshot:
-    """The rank's view of everything that changes in a run; every rank must call it, and all see the same."""
+    """Everything that changes in a run. Every rank must call it; only the first gets the content."""
+    trained = _whole(_trained(parts))
+    optimiser = get_optimizer_state_dict(_trained(parts), parts.optimiser, options=_WHOLE)
+    average = student_weights(parts) if parts.average else {}
+    if not parts.ranks.first:
+        return Snapshot(parts.step, {})
     states: dict[str, State] = {
-        "trained": (_whole(_trained(parts)), {}),
-        "optimiser": _flatten(get_optimizer_state_dict(_trained(parts), parts.optimiser, options=_WHOLE)),
+        "trained": (trained, {}),
+        "optimiser": _flatten(optimiser),
         "weighting": parts.weighting.state(),
+        "average": (average, {}),
     }
-    if parts.average:
-        states["average"] = (student_weights(parts), {})
     for place, source in enumerate(parts.trajectory):
         states[f"trajectory-{place}"] = source.state()
     return Snapshot(parts.step, states)
@@ -57,7 +61,10 @@ def restore(parts: Parts, snapshot: Snapshot) -> None:
 
 
 def student_weights(parts: Parts) -> dict[str, Tensor]:
-    """The student to evaluate and export, whole and on the host: its average where one is kept."""
+    """The student to evaluate and export, whole and on the host: its average where one is kept.
+
+    Every rank must ask; only the first is answered, the others get nothing.
+    """
     if parts.average:
         parts.average.swap()
     weights = {name: value.clone() for name, value in _whole(parts.student).items()}
@@ -67,7 +74,7 @@ def student_weights(parts: Parts) -> dict[str, Tensor]:
 
 
 def _whole(network: nn.Module) -> dict[str, Tensor]:
-    """A network's tensors by name, gathered from all ranks and on the host."""
+    """A network's tensors by name, gathered on the first rank's host; nothing on the others."""
     return cast("dict[str, Tensor]", get_model_state_dict(network, options=_WHOLE))
 
 

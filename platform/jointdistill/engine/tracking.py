@@ -107,11 +107,11 @@ class Tracking:
         return self._newest(f"tags.`{IDENTITY}` = '{identity}' and attributes.status = 'FINISHED'")
 
     def open(self, name: str, subject: Subject) -> TrackedRun:
-        """Go on with the newest run of the subject's identity, or begin one called `name`.
+        """Go on with the newest run of this name and the subject's identity, or begin one.
 
         Raises `Refusal` where MLflow does not answer, or cannot take the names in the experiment.
         """
-        run = self._newest(f"tags.`{IDENTITY}` = '{subject.identity}'")
+        run = self._newest(f"tags.`{IDENTITY}` = '{subject.identity}' and attributes.run_name = '{name}'")
         try:
             if run is None:
                 run = self.client.create_run(self.experiment_id, tags=subject.tags(), run_name=name)

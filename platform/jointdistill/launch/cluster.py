@@ -47,15 +47,14 @@ def _settle_environment() -> None:
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # says so in a warning otherwise
     }.items():
         os.environ.setdefault(name, value)
+    if "RAY_ADDRESS" not in os.environ and "RAY_AUTH_MODE" not in os.environ:
+        # A token for this one cluster of our own: nothing is left on disk, and nobody else can join.
+        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
 
 def _start(workers: int) -> None:
     import ray
 
-    if "RAY_AUTH_MODE" not in os.environ:
-        # A token of our own for this one cluster: nothing is left on disk, and nobody else can join.
-        os.environ["RAY_AUTH_MODE"] = "token"
-        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     ray.init(
         address="local",
         num_cpus=max(workers, os.cpu_count() or 1),

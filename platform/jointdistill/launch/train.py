@@ -20,7 +20,9 @@ def train(work: Work, receive: Callable[[Message], None]) -> Outcome:
     """
     if work.launch.workers == 0:
         set_threads(work.launch.threads, 1)
-        return live(work, receive)
+        outcome = live(work, receive)
+        assert outcome is not None  # alone, this process is the first rank
+        return outcome
     with connected(work.launch.workers, work.launch.chosen_device):
         return _train_on_ray(work, receive)
 
@@ -62,7 +64,7 @@ def _train_on_ray(work: Work, receive: Callable[[Message], None]) -> Outcome:
     return outcome
 
 
-def _worker(config: dict[str, Any]) -> Outcome:
+def _worker(config: dict[str, Any]) -> Outcome | None:
     """What every Ray Train worker runs."""
     work: Work = config["work"]
     mailbox = config["mailbox"]

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from statistics import median
 
 import torch
 
@@ -29,10 +30,12 @@ from jointdistill.store.objects import open_store
 
 PICTURES = 6
 """Validation images that a picture shows."""
+BATCH, REPEATS = 16, 9
+"""How the student's speed is measured; sharded ranks repeat equally often."""
 
 
-def live(work: Work, send: Callable[[Message], None]) -> Outcome:
-    """Train a run's student on this rank, or go on where it stopped; every rank returns the outcome.
+def live(work: Work, send: Callable[[Message], None]) -> Outcome | None:
+    """Train a run's student on this rank, or go on where it stopped. The first rank returns the outcome.
 
     `send` is called on the first rank only, and must not block.
     """
@@ -47,22 +50,25 @@ def live(work: Work, send: Callable[[Message], None]) -> Outcome:
     for skipped in loop.outside.snapshots.skipped:
         say(Note(f"Passed over the snapshot {skipped}."))
     scores = loop.run(teachers)
-
-    parts, validation, card = loop.parts, loop.examiner.validation, work.card
-    weights = student_weights(parts)
-    say(Picture(parts.step, "validation", draw(parts, validation)))
-    model = Model(work.experiment.student, parts.tasks, card.height, card.width, card.fingerprint, scores)
+    # What sharded ranks can only compute together comes before they part.
+    weights, speed, picture = student_weights(loop.parts), speed_of(loop), picture_of(loop)
+    if not ranks.first:
+        return None
+    say(Picture(loop.parts.step, "validation", picture))
+    loop.outside.anchors.index()
+    card = work.card
+    model = Model(
+        work.experiment.student, loop.parts.tasks, card.height, card.width, card.fingerprint, scores
+    )
     files = save(model, weights)
     outcome = Outcome(
         scores=scores,
         parameters=sum(value.numel() for value in weights.values()),
-        images_per_s=inference_speed(parts, validation),
+        images_per_s=speed,
         digest=json.loads(files[DESCRIPTION])["digest"],
         teachers={name: report.scores for name, report in teachers.items()},
     )
-    if ranks.first:
-        loop.outside.anchors.index()
-        publish(work, files, outcome)
+    publish(work, files, outcome)
     return outcome
 
 
@@ -87,25 +93,28 @@ def build(work: Work, ranks: Ranks, say: Callable[[Message], None]) -> Loop:
     return Loop(parts, loader, examiner, launch, Outside(say, Snapshots(store, work.run), anchors))
 
 
-def draw(parts: Parts, validation: Cache) -> bytes:
+def picture_of(loop: Loop) -> bytes:
     """The first validation images as a PNG: image, truth, teachers and student side by side."""
+    parts, validation = loop.parts, loop.examiner.validation
     first = {task: validation.has(task).nonzero()[0][:PICTURES] for task in parts.tasks}
     batch = next(in_order(validation, first, 2 * PICTURES, Share())).to(parts.ranks.device)
     with torch.no_grad(), as_exported(parts):
         return png(strips(batch, parts.student(batch.image), ask(parts.teachers, batch), parts.tasks))
 
 
-def inference_speed(parts: Parts, validation: Cache, seconds: float = 1.0) -> float:
-    """Images per second through the student alone, on the threads this worker has."""
+def speed_of(loop: Loop) -> float:
+    """Images per second through the student alone, on the threads that this worker has."""
+    parts, validation = loop.parts, loop.examiner.validation
     any_task = next(iter(parts.tasks))
-    rows = {any_task: validation.has(any_task).nonzero()[0][:16]}
-    image = next(in_order(validation, rows, 16, Share())).image.to(parts.ranks.device)
-    done, begun = 0, time.perf_counter()
+    rows = {any_task: validation.has(any_task).nonzero()[0][:BATCH]}
+    image = next(in_order(validation, rows, BATCH, Share())).image.to(parts.ranks.device)
+    took = []
     with torch.no_grad(), as_exported(parts):
-        while time.perf_counter() - begun < seconds:
-            parts.student(image).shared.sum().item()
-            done += len(image)
-    return done / (time.perf_counter() - begun)
+        for _ in range(REPEATS):
+            begun = time.perf_counter()
+            parts.student(image).answers[any_task].sum().item()
+            took.append(time.perf_counter() - begun)
+    return len(image) / median(took)
 
 
 def publish(work: Work, files: Mapping[str, bytes], outcome: Outcome) -> None:

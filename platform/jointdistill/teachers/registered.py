@@ -32,7 +32,7 @@ class Registered(TeacherRecipe):
 
     def pin(self, store: Store, tracking: str) -> Self:
         """Copy the model's files to `teachers/DIGEST/` in the store."""
-        if self.digest and _has(store, f"{self._folder}/{WEIGHTS}"):
+        if self._lies_in(store):
             return self
         files = self._fetch(tracking)
         found, _ = load(files, self.model)
@@ -56,13 +56,12 @@ class Registered(TeacherRecipe):
         def read(file: str) -> bytes:
             return store.get(f"{self._folder}/{file}")
 
-        try:
-            files = {file: read(file) for file in (DESCRIPTION, WEIGHTS)}
-        except Missing as missing:
+        if not self._lies_in(store):
             raise Refusal(
                 f"The teacher '{self.model}' does not lie in the run's store: start the run through its job, "
                 "which puts it there."
-            ) from missing
+            )
+        files = {file: read(file) for file in (DESCRIPTION, WEIGHTS)}
         with suppress(Missing):
             files[INDEX] = read(INDEX)
         model, network = load(files, self.model)
@@ -82,6 +81,9 @@ class Registered(TeacherRecipe):
     @property
     def _folder(self) -> str:
         return f"teachers/{self.digest}"
+
+    def _lies_in(self, store: Store) -> bool:
+        return bool(self.digest) and f"{self._folder}/{WEIGHTS}" in store.list(self._folder)
 
     def _fetch(self, tracking: str) -> dict[str, bytes]:
         if not self.model.startswith("models:/"):
@@ -156,7 +158,3 @@ def _card(model: Model, asked: Mapping[str, Task]) -> TeacherCard:
 
 def _way(files: Mapping[str, bytes], name: str) -> tuple[Moment, ...]:
     return read_index(files[INDEX], name) if INDEX in files else ()
-
-
-def _has(store: Store, key: str) -> bool:
-    return key in store.list(key.rpartition("/")[0])

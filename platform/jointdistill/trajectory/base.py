@@ -11,7 +11,7 @@ from torch import Tensor
 
 from jointdistill.recipe import Recipe
 from jointdistill.tasks.base import Task
-from jointdistill.trajectory.record import Anchor
+from jointdistill.trajectory.record import Anchor, Layout
 from jointdistill.types import Batch, Feedback, Prediction, Refusal, State
 
 Gather = Callable[[State], list[State]]
@@ -68,7 +68,7 @@ class Trajectory(ABC):
         """Hear how student and teachers do on the feedback slice."""
 
     def log(self) -> dict[str, float]:
-        """What to record: gate share, rows known. Called once an interval."""
+        """What to record, by metric keys that begin with `trajectory/`. Called once an interval."""
         return {}
 
     @abstractmethod
@@ -83,6 +83,13 @@ class Trajectory(ABC):
 @dataclass(frozen=True)
 class TrajectoryRecipe(Recipe, ABC):
     """A source's knobs."""
+
+    def replayed(self, tasks: Mapping[str, Task]) -> Layout | None:
+        """How to record the anchors of a teacher of these tasks, for `Setting.anchors`.
+
+        None where the source does not look at anchors: then nobody need replay them.
+        """
+        return None
 
     @abstractmethod
     def build(self, setting: Setting) -> Trajectory:

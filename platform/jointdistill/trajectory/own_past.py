@@ -154,12 +154,12 @@ class OwnPastTrajectory(Trajectory):
         self._merged, self._latest = True, None
 
     def log(self) -> dict[str, float]:
-        """Share of the points shown that the gate let through since the last call; share of rows known."""
+        """This rank's share of shown points that passed the gate since the last call; share of rows known."""
         through, shown = self._counted.tolist()
         self._counted.zero_()
         return {
-            "gate_open": through / shown if shown else 0.0,
-            "known": float(self.records.known.float().mean()),
+            "trajectory/gate_open": through / shown if shown else 0.0,
+            "trajectory/known": float(self.records.known.float().mean()),
         }
 
     def state(self) -> State:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from jointdistill.tasks.base import Task
 from jointdistill.trajectory.base import (
     Setting,
     Trajectory,
@@ -21,7 +22,7 @@ from jointdistill.trajectory.base import (
 )
 from jointdistill.trajectory.past import Past
 from jointdistill.trajectory.points import attention_at
-from jointdistill.trajectory.record import Anchor
+from jointdistill.trajectory.record import Anchor, Layout
 from jointdistill.types import Batch, Feedback, Prediction, Refusal, State
 
 
@@ -43,8 +44,12 @@ class TeacherWay(TrajectoryRecipe):
     """How far ahead an anchor must be, as a log ratio of losses (0.05 is about 5 %)."""
     ramp: float = 0.1
     """Share of the run over which the gain rises from 0."""
+    points: int = 32
+    """Essential points an image and anchor."""
+    grid: tuple[int, int] = (16, 32)
+    """Rows and columns of the canonical grid."""
     layer: str = "decoder"
-    """The student's feature layer that is compared with the anchors' attention."""
+    """The feature layer whose attention is compared; student and teacher must both have it."""
     memory: float = 0.5
     """Share of the old value in the running mean of the student's log losses, a round of feedback each."""
 
@@ -54,6 +59,10 @@ class TeacherWay(TrajectoryRecipe):
             raise Refusal(
                 f"TeacherWay's memory {self.memory} would never learn: give a number in 0 ≤ memory < 1."
             )
+
+    def replayed(self, tasks: Mapping[str, Task]) -> Layout:
+        """How to record the anchors of a teacher of these tasks."""
+        return Layout.of(tasks, self.layer, self.grid, self.points)
 
     def build(self, setting: Setting) -> TeacherWayTrajectory:
         """Raises `Refusal` where the layer is missing or no teacher has a way to follow."""
@@ -105,7 +114,7 @@ class TeacherWayTrajectory(Trajectory):
     def ahead(self, teacher: str) -> int:
         """The place m of the anchor that leads the student; 0 before the first feedback."""
         anchors = self._anchors[teacher]
-        heard = [task for task in anchors[0].loss if task in self._means]
+        heard = [task for task in self._means if all(one.loss.get(task, 0.0) > 0 for one in anchors)]
         if not heard:
             return 0
         for place, anchor in enumerate(anchors):
@@ -131,8 +140,8 @@ class TeacherWayTrajectory(Trajectory):
                 self._means[task] = self._means.get(task, Mean()).after(math.log(loss), self._recipe.memory)
 
     def log(self) -> dict[str, float]:
-        """The anchor that leads, a teacher."""
-        return {f"anchor/{teacher}": float(self.ahead(teacher)) for teacher in self._anchors}
+        """The place of the anchor that leads, a teacher."""
+        return {f"trajectory/anchor/{teacher}": float(self.ahead(teacher)) for teacher in self._anchors}
 
     def state(self) -> State:
         """The running means."""

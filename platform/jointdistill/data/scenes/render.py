@@ -81,10 +81,7 @@ def _colour(scene: Scene, table: Table, samples: Samples, edges: NDArray[np.bool
     wanted[CENTRES] = True
     colour = np.zeros_like(samples.directions)
     flat, rays = colour.reshape(3, -1), samples.directions.reshape(3, -1)
-    (solid,), (open_sky,) = (
-        np.nonzero((wanted & samples.seen).ravel()),
-        np.nonzero((wanted & ~samples.seen).ravel()),
-    )
+    solid, open_sky = np.flatnonzero(wanted & samples.seen), np.flatnonzero(wanted & ~samples.seen)
     points = Points(
         direction=rays.take(solid, 1),
         depth=samples.hits.depth.take(solid),

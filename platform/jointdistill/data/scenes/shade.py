@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .intersect import X_SIDE, Y_SIDE, Z_SIDE
-from .light import Shadows, lamplight, openness
+from .light import Light, Shadows, lamplight, openness
 from .noise import Floats
 from .scene import Scene, Table
 from .sky import gradient
@@ -61,7 +61,8 @@ def shade(points: Points, scene: Scene, table: Table, shadows: Shadows | None) -
     if light.lamps:
         arriving += lamplight(light.lamps, place, normal)
     colour = albedo * arriving + table.glow.take(row, 1) * glow
-    colour += _gleam(ray, normal, facing, sunlight, points, (scene, table))
+    mirrored = ray + 2 * facing * normal
+    colour += _gleam(mirrored, facing, sunlight, table.gloss.take(row), light)
     clear = np.exp(points.depth * np.float32(-1 / light.fog_m))
     fog = _column(light.horizon)
     arrived: Floats = fog + (colour - fog) * clear
@@ -103,17 +104,13 @@ def _mark(albedo: Floats, place: Floats, blur: Floats, row: NDArray[np.int32], s
     albedo[:, on_ground] += (_MARKING - albedo[:, on_ground]) * cover
 
 
-def _gleam(
-    ray: Floats, normal: Floats, facing: Floats, sunlight: Floats, points: Points, world: tuple[Scene, Table]
-) -> Floats:
+def _gleam(mirrored: Floats, facing: Floats, sunlight: Floats, gloss: Floats, light: Light) -> Floats:
     """[3, N] what glossy surfaces mirror: the sky, more so at grazing angles (Schlick), and the sun."""
-    scene, table = world
-    gloss = table.gloss.take(points.row)
-    mirrored = ray + 2 * facing * normal
     share = gloss * (0.06 + 0.94 * (1 - facing) ** 4)
-    towards_sun = np.clip(np.asarray(scene.light.towards, np.float32) @ mirrored, 0, 1)
+    towards_sun = np.clip(np.asarray(light.towards, np.float32) @ mirrored, 0, 1)
     highlight = gloss * towards_sun**60 * (sunlight > 0)
-    return gradient(scene.light, mirrored[2]) * share + _column(scene.light.sun) * highlight
+    gleam: Floats = gradient(light, mirrored[2]) * share + _column(light.sun) * highlight
+    return gleam
 
 
 def _column(values: tuple[float, float, float]) -> Floats:

@@ -1,0 +1,142 @@
+"""The loop on one rank: it learns, it resumes, it says what happened."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from jointdistill.engine.ranks import Ranks
+from jointdistill.experiment import Optimise
+from jointdistill.launch.work import Outcome, Picture, Work
+from jointdistill.launch.worker import build, live
+from jointdistill.store.objects import open_store
+from jointdistill.trajectory.own_past import OwnPast
+from jointdistill.types import Refusal, StepReport
+from jointdistill.weighting.none import LabelsOnly
+from tests.engine import small
+
+
+def weights(work: Work) -> bytes:
+    return open_store(work.storage).get(f"runs/{work.run}/model/weights.safetensors")
+
+
+def reports(work: Work) -> dict[tuple[int, str], float]:
+    """Every metric by step and name, as the run reports them; what depends on the clock is left out."""
+    said = {}
+    live(work, lambda message: said.update(_points(message)))
+    return said
+
+
+def _points(message: object) -> dict[tuple[int, str], float]:
+    if not isinstance(message, StepReport):
+        return {}
+    return {(message.step, name): value for name, value in message.metrics.items() if name != "images_per_s"}
+
+
+def test_a_run_lowers_its_losses_and_reports_each_teacher(tmp_path):
+    work = small.work(tmp_path, optimise=Optimise(steps=60, learning_rate=5e-3))
+    said = reports(work)
+    for name in ("loss/labels/depth/supervised", "loss/labels/segmentation/supervised"):
+        assert said[60, name] < said[10, name]
+    for teacher in ("depth", "segmentation"):
+        assert {f"weight/{teacher}/{teacher}", f"gap/{teacher}", f"gate/{teacher}"} <= {name for _, name in said}
+
+
+def test_a_picture_shows_image_truth_teacher_and_student_side_by_side(tmp_path):
+    from io import BytesIO
+
+    from PIL import Image
+
+    pictures = []
+    live(small.work(tmp_path), lambda message: pictures.append(message) if isinstance(message, Picture) else None)
+    (picture,) = pictures
+    columns = 1 + 2 * 3  # the image; for each task truth, teacher, student
+    assert Image.open(BytesIO(picture.png)).size[0] == columns * (small.SIZE[1] + 2)
+
+
+@pytest.mark.parametrize("trajectory", [(), (OwnPast(),)])
+def test_stopped_after_a_snapshot_and_resumed_is_as_never_stopped(tmp_path, trajectory):
+    straight = small.work(tmp_path, trajectory=trajectory)
+    series = reports(straight)
+
+    stopped = replace(straight, run="stopped")
+    told: dict[tuple[int, str], float] = {}
+
+    class Killed(Exception):
+        pass
+
+    def die_after_the_first_snapshot(message: object) -> None:
+        told.update(_points(message))
+        if isinstance(message, StepReport) and message.step > 10:
+            raise Killed
+
+    with pytest.raises(Killed):
+        live(stopped, die_after_the_first_snapshot)
+    resumed = reports(stopped)
+    assert weights(stopped) == weights(straight)
+    assert told | resumed == series
+
+
+def test_without_teachers_nothing_but_labels_is_learnt_from(tmp_path):
+    work = small.work(tmp_path, teachers={}, distil=(), weighting=LabelsOnly())
+    assert {name.split("/")[1] for _, name in reports(work) if name.startswith("loss/") and "/" in name[5:]} == {"labels"}
+
+
+def test_a_run_without_any_label_learns_from_its_teachers(tmp_path):
+    none = replace(
+        small.experiment(tmp_path).sampling, labelled=0, labels={"depth": 0.0, "segmentation": 0.0}
+    )
+    said = reports(small.work(tmp_path, sampling=none))
+    assert not [name for _, name in said if name.startswith("loss/labels")]
+    name = "loss/segmentation/segmentation/tempered_kl"
+    assert said[20, name] < said[10, name]
+
+
+def test_hidden_labels_never_reach_a_batch(tmp_path):
+    loop = build(small.work(tmp_path), Ranks(torch.device("cpu")), lambda message: None)
+    for step in range(12):
+        batch = loop.loader.batch(step)
+        for task, truth in batch.truth.items():
+            hidden = truth[~batch.present[task]]
+            assert (hidden.isnan() if truth.is_floating_point() else hidden == 255).all()
+
+
+def test_a_teacher_below_the_floor_is_named_with_its_score(tmp_path):
+    work = small.work(tmp_path, floors={"segmentation/miou": 0.9})
+    with pytest.raises(Refusal, match=r"teacher 'segmentation' reaches segmentation/miou 0\.\d+ .* floor is 0\.900"):
+        live(work, lambda message: None)
+
+
+def test_micro_batches_add_up_to_the_whole(tmp_path):
+    work = small.work(tmp_path)
+    whole = reports(replace(work, run="whole"))
+    pieces = reports(replace(work, run="pieces", launch=replace(work.launch, micro_batch=2)))
+    for point, value in whole.items():
+        assert pieces[point] == pytest.approx(value, rel=1e-3, abs=1e-4), point
+
+
+def test_a_teacher_that_turns_nan_is_left_out_and_the_run_goes_on(tmp_path, monkeypatch):
+    from jointdistill.teachers.registered import RegisteredTeacher
+
+    answer = RegisteredTeacher.forward
+
+    def sick(self, batch):
+        said = answer(self, batch)
+        for values in said.answers.values():
+            values[0] = torch.nan
+        return said
+
+    work = small.work(tmp_path)
+    monkeypatch.setattr(RegisteredTeacher, "forward", sick)
+    said = reports(replace(work, run="sick"))
+    assert said[20, "finite_steps"] == 1
+    assert said[20, "unsound_images"] == 10  # the first image of each of the ten steps
+    assert all(value == value for value in said.values())
+
+
+def test_the_outcome_is_published_with_the_model(tmp_path):
+    work = small.work(tmp_path)
+    outcome = live(work, lambda message: None)
+    assert isinstance(outcome, Outcome)
+    assert outcome.scores.keys() >= {"depth/abs_rel", "depth/delta1", "segmentation/miou"}
+    assert outcome.digest in open_store(work.storage).get(f"runs/{work.run}/model/model.json").decode()

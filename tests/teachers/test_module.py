@@ -1,0 +1,96 @@
+"""A user's own network as a teacher, the way docs/teachers.md shows it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from jointdistill.store.objects import open_store
+from jointdistill.teachers.base import TeacherCard
+from jointdistill.teachers.module import ModuleTeacher
+from jointdistill.types import Refusal
+from safetensors.torch import save_file
+from torch import nn
+
+from tests.engine.tracked import TASKS
+from tests.teachers.scene import batch_of
+
+PAGE = Path(__file__).parents[2] / "docs" / "teachers.md"
+DEPTH = {"depth": TASKS["depth"]}
+
+
+def card(**knobs: Any) -> TeacherCard:
+    return TeacherCard(**{"tasks": ("depth",), "units": {"depth": "metre"}, **knobs})
+
+
+def network(seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Conv2d(3, 1, 1)
+
+
+def teacher(module: nn.Module, **knobs: Any) -> ModuleTeacher:
+    return ModuleTeacher(module, card(**knobs), lambda out: {"depth": out.exp()}, DEPTH).freeze()
+
+
+def test_the_pages_example_teaches(tmp_path: Path) -> None:
+    (code,) = [block for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.S) if "class" in block]
+    body = code.partition("@dataclass")[2]
+    assert len([line for line in body.splitlines() if line.strip()]) <= 20
+    names: dict[str, Any] = {"__name__": "a_users_file"}
+    exec(compile(code, PAGE, "exec"), names)  # noqa: S102 - it is our own page
+    save_file(nn.Conv2d(3, 1, 3, padding=1).state_dict(), tmp_path / "inverse.safetensors")
+    recipe = names["Inverse"](str(tmp_path / "inverse.safetensors"))
+    store = open_store(str(tmp_path / "run"))
+    built = recipe.pin(store, "").build(DEPTH, store)
+    batch = batch_of()
+    said = built(batch).answers["depth"]
+    assert said.shape == (3, 1, 16, 24)
+    assert not said.requires_grad
+    assert said.min() > 0
+    assert built.card.digest == recipe.build(DEPTH, store).card.digest
+
+
+def test_images_are_normalised_by_the_card() -> None:
+    batch = batch_of()
+    plain = ModuleTeacher(nn.Identity(), card(mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 2.0)), _image, DEPTH)
+    expected = (batch.image - torch.tensor([0.1, 0.2, 0.3]).view(3, 1, 1)) / torch.tensor(
+        [0.5, 0.25, 2.0]
+    ).view(3, 1, 1)
+    torch.testing.assert_close(plain(batch).answers["depth"], expected)
+
+
+def _image(out: torch.Tensor) -> dict[str, torch.Tensor]:
+    return {"depth": out}
+
+
+def test_its_digest_follows_weights_and_card() -> None:
+    mine = teacher(network()).card.digest
+    assert teacher(network()).card.digest == mine
+    assert teacher(network(1)).card.digest != mine
+    assert teacher(network(), std=(1.0, 1.0, 1.0)).card.digest != mine
+
+
+def test_it_answers_what_its_card_names_and_nothing_else() -> None:
+    chatty = ModuleTeacher(network(), card(), lambda out: {"depth": out, "mood": out}, DEPTH)
+    assert set(chatty(batch_of()).answers) == {"depth"}
+
+
+@pytest.mark.parametrize(
+    ("knobs", "said"),
+    [
+        ({"units": {"depth": "millimetre"}}, "gives depth in 'millimetre', not in 'metre'"),
+        ({"units": {}}, "gives depth in '', not in 'metre'"),
+        ({"tasks": ("depths",)}, "teaches 'depths', which is not among the tasks depth"),
+    ],
+)
+def test_a_card_that_does_not_fit_is_refused(knobs: dict[str, Any], said: str) -> None:
+    with pytest.raises(Refusal, match=said):
+        teacher(network(), **knobs)
+
+
+def test_it_has_no_way_to_replay() -> None:
+    built = teacher(network())
+    assert built.way == ()

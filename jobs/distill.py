@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from jointdistill.data.loader import Sampling
 from jointdistill.distill.log_depth_l1 import LogDepthL1
@@ -15,6 +16,8 @@ from jointdistill.tasks.depth import Depth
 from jointdistill.tasks.segmentation import Segmentation
 from jointdistill.teachers.registered import Registered
 from jointdistill.weighting.competence import Competence
+from jointdistill.weighting.equal import Equal
+from jointdistill.weighting.none import LabelsOnly
 
 
 def scenes() -> Experiment:
@@ -38,12 +41,39 @@ def scenes() -> Experiment:
     )
 
 
-EXPERIMENTS = {"scenes": scenes}
+def scenes_equal() -> Experiment:
+    """The same with static equal weights on standardised losses."""
+    return replace(scenes(), name="scenes-equal", weighting=Equal())
+
+
+def scenes_few_labels() -> Experiment:
+    """The same student from its 5 % of labels alone: what there is without teachers."""
+    alone = Sampling(batch=8, labelled=8, labels={"depth": 0.05, "segmentation": 0.05}, hold_out=False)
+    return _alone("scenes-few-labels", alone)
+
+
+def scenes_all_labels() -> Experiment:
+    """The same student from all labels: what teachers are meant to stand in for."""
+    return _alone("scenes-all-labels", Sampling(batch=16, labelled=16, hold_out=False))
+
+
+def _alone(name: str, sampling: Sampling) -> Experiment:
+    return replace(
+        scenes(), name=name, teachers={}, distil=(), floors={}, weighting=LabelsOnly(), sampling=sampling
+    )
+
+
+EXPERIMENTS = {
+    "scenes": scenes,
+    "scenes-equal": scenes_equal,
+    "scenes-few-labels": scenes_few_labels,
+    "scenes-all-labels": scenes_all_labels,
+}
 
 
 def main(arguments: Sequence[str]) -> None:
     """Distil, show how it goes, and print where the student lies."""
-    show(parse(EXPERIMENTS, __doc__, Launch(register="student"), arguments))
+    show(parse(EXPERIMENTS, __doc__ or "", Launch(register="student"), arguments))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from jointdistill.data.loader import Sampling
 from jointdistill.experiment import Experiment, Launch, Optimise
@@ -42,7 +43,9 @@ EXPERIMENTS = {"scenes-depth": scenes_depth, "scenes-segmentation": scenes_segme
 
 def main(arguments: Sequence[str]) -> None:
     """Train the teacher and register it under its experiment's name."""
-    show(parse(EXPERIMENTS, __doc__, Launch(register="scenes-depth"), arguments))
+    order = parse(EXPERIMENTS, __doc__ or "", Launch(), arguments)
+    name = order.launch.register or order.experiment.name
+    show(replace(order, launch=replace(order.launch, register=name)))
 
 
 if __name__ == "__main__":

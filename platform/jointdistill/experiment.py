@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+import tyro
 
 from jointdistill.data.augment import Augment
 from jointdistill.data.loader import Sampling
@@ -71,7 +72,7 @@ class Experiment:
     """Task → how it is read, asked, judged and drawn."""
     weighting: WeightingRecipe
     """How much of each teacher the student takes."""
-    data: str = "scenes"
+    data: tyro.conf.Suppress[str] = "scenes"
     """Name of the data set, where the launch gives no address."""
     student: Joint = field(default_factory=Joint)
     teachers: Mapping[str, TeacherRecipe] = field(default_factory=dict)

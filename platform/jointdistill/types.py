@@ -131,6 +131,8 @@ class Prediction(NamedTuple):
     """Layer → [B, C, h, w]; a source without features leaves it empty."""
     shared: Tensor | None = None
     """[B, C, h, w] the last feature all tasks share: gradients are compared there."""
+    sound: Tensor | None = None
+    """[B] bool: the answer to an image is finite and may be believed; None: all are."""
 
 
 class Term(NamedTuple):

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.engine.tracked import TASKS, saved, write
+from tests.teachers.scene import batch_of
+
 from jointdistill.recipe import describe, digest, recipes_in
 from jointdistill.store.base import Store
 from jointdistill.store.objects import open_store
 from jointdistill.teachers.base import Teacher, TeacherRecipe
 from jointdistill.teachers.registered import Registered
 from jointdistill.types import Batch, Prediction, Refusal, Warp
-
-from tests.engine.tracked import TASKS, saved, write
-from tests.teachers.scene import batch_of
 
 EXAMPLES: dict[type[TeacherRecipe], Callable[[Path], TeacherRecipe]] = {
     Registered: lambda folder: Registered(str(write(saved(), folder / "model"))),
@@ -116,6 +116,6 @@ def test_other_classes_than_the_datas_are_refused(pinned: TeacherRecipe, store: 
     try:
         taught = pinned.build(other, store)
     except Refusal as refused:
-        assert "class 1 is 'road' for it and 'river' in the data's card" in str(refused)  # noqa: PT017
+        assert "class 1 is 'road' for it and 'river' in the data's card" in str(refused)
     else:
         assert taught.card.classes in ((), ("sky", "river", "tree"))

@@ -10,16 +10,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from tests.engine.tracked import report, subject, track
+
 from jointdistill.data.loader import Sampling
 from jointdistill.engine.lineage import commit, package_digest
 from jointdistill.engine.tracking import Subject, TrackedRun, Tracking
 from jointdistill.store.objects import open_store
 from jointdistill.tasks.depth import Depth
 from jointdistill.types import Refusal
-from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
-
-from tests.engine.tracked import report, subject, track
 
 
 def series(run: TrackedRun, key: str) -> list[tuple[int, float]]:
@@ -43,9 +43,7 @@ def test_a_run_says_what_it_computed_and_from_what(tracking: Tracking) -> None:
     assert data.tags.get("mlflow.source.git.commit", "") == commit()
 
 
-def test_an_interval_is_one_batch_with_its_step(
-    tracking: Tracking, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interval_is_one_batch_with_its_step(tracking: Tracking, monkeypatch: pytest.MonkeyPatch) -> None:
     run = tracking.open("demo-1", subject())
     batches = []
     sent = MlflowClient.log_batch
@@ -69,6 +67,7 @@ def test_a_run_of_the_same_identity_goes_on(tracking: Tracking) -> None:
         second.report(report(step))
     assert [step for step, _ in series(second, "loss/labels/depth")] == [20, 40, 60]
     assert tracking.open("demo-2", subject(seed=1)).run_id != first.run_id
+    assert tracking.open("demo-1-2", subject()).run_id != first.run_id  # begun afresh, under another name
 
 
 def test_only_a_finished_run_is_found_as_finished(tracking: Tracking) -> None:
@@ -154,9 +153,7 @@ def outage(monkeypatch: pytest.MonkeyPatch) -> Outage:
     return Outage(monkeypatch)
 
 
-def test_what_an_outage_held_up_is_written_with_the_next_interval(
-    tracking: Tracking, outage: Outage
-) -> None:
+def test_what_an_outage_held_up_is_written_with_the_next_interval(tracking: Tracking, outage: Outage) -> None:
     run = tracking.open("demo-1", subject())
     run.report(report(20))
     outage.on = True

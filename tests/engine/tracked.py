@@ -8,6 +8,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
+from safetensors.torch import save as save_tensors
+
 from jointdistill.data.loader import Sampling
 from jointdistill.engine.tracking import Subject, Tracking
 from jointdistill.experiment import Experiment
@@ -19,7 +21,6 @@ from jointdistill.tasks.depth import Depth
 from jointdistill.tasks.segmentation import Segmentation
 from jointdistill.types import StepReport
 from jointdistill.weighting.equal import Equal
-from safetensors.torch import save as save_tensors
 
 CLASSES = ("sky", "road", "tree")
 TASKS = {"depth": Depth(), "segmentation": Segmentation(CLASSES, ((0, 0, 0), (1, 1, 1), (2, 2, 2)))}
@@ -80,5 +81,3 @@ def _blank_database() -> bytes:
         tracking = Tracking.at(f"sqlite:///{database}", "another", open_store(folder))
         del tracking
         return database.read_bytes()
-
-

@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 
 import pytest
+
 from jointdistill.nets.joint import Joint
 from jointdistill.nets.saved import Model
 from jointdistill.student.champion import NOISE, changes, delta_m, judge

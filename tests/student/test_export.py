@@ -9,11 +9,11 @@ import mlflow
 import numpy as np
 import pytest
 import torch
+from mlflow.exceptions import MlflowException
+from tests.engine.tracked import saved, with_way
+
 from jointdistill.nets.saved import DESCRIPTION, load, read_description
 from jointdistill.student.export import REQUIRED, export, requirements
-from mlflow.exceptions import MlflowException
-
-from tests.engine.tracked import saved, with_way
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def test_other_input_is_refused_by_the_signature(folder: Path) -> None:
     model = mlflow.pyfunc.load_model(str(folder))
     with pytest.raises(MlflowException, match="dtype"):
         model.predict(np.zeros((1, 16, 24, 3), np.float64))
-    with pytest.raises(MlflowException, match="[Ss]hape"):
+    with pytest.raises(MlflowException, match=r"Shape of input"):
         model.predict(np.zeros((1, 3, 16, 24), np.uint8))
 
 

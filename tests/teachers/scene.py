@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+
 from jointdistill.types import UNKNOWN_LABEL, Batch, Position, Warp
 
 

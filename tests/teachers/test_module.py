@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
+from tests.engine.tracked import TASKS
+from tests.teachers.scene import batch_of
+from torch import nn
+
 from jointdistill.store.objects import open_store
 from jointdistill.teachers.base import TeacherCard
 from jointdistill.teachers.module import ModuleTeacher
 from jointdistill.types import Refusal
-from safetensors.torch import save_file
-from torch import nn
-
-from tests.engine.tracked import TASKS
-from tests.teachers.scene import batch_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "teachers.md"
 DEPTH = {"depth": TASKS["depth"]}
@@ -36,11 +36,13 @@ def teacher(module: nn.Module, **knobs: Any) -> ModuleTeacher:
 
 
 def test_the_pages_example_teaches(tmp_path: Path) -> None:
-    (code,) = [block for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.S) if "class" in block]
+    (code,) = [
+        block for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.S) if "class" in block
+    ]
     body = code.partition("@dataclass")[2]
     assert len([line for line in body.splitlines() if line.strip()]) <= 20
     names: dict[str, Any] = {"__name__": "a_users_file"}
-    exec(compile(code, PAGE, "exec"), names)  # noqa: S102 - it is our own page
+    exec(compile(code, PAGE, "exec", dont_inherit=True), names)
     save_file(nn.Conv2d(3, 1, 3, padding=1).state_dict(), tmp_path / "inverse.safetensors")
     recipe = names["Inverse"](str(tmp_path / "inverse.safetensors"))
     store = open_store(str(tmp_path / "run"))

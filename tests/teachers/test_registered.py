@@ -11,6 +11,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.engine.tracked import TASKS, saved, subject, track, with_way, write
+from tests.tasks.normals import Normals
+from tests.teachers.scene import batch_of
+
 from jointdistill.nets import saved as saved_files
 from jointdistill.nets.saved import load, read_description
 from jointdistill.store.base import Store
@@ -18,10 +22,6 @@ from jointdistill.store.objects import open_store
 from jointdistill.tasks.depth import Depth
 from jointdistill.teachers.registered import Registered
 from jointdistill.types import Refusal
-
-from tests.engine.tracked import TASKS, saved, subject, track, with_way, write
-from tests.tasks.normals import Normals
-from tests.teachers.scene import batch_of
 
 NOWHERE = "sqlite:///nowhere.db"
 
@@ -84,12 +84,12 @@ def test_its_way_can_be_walked_again(folder: Path, store: Store) -> None:
 
 def test_an_anchor_that_is_missing_is_refused(folder: Path, store: Store) -> None:
     (folder / "anchors" / "000000008.safetensors").unlink()
-    with pytest.raises(Refusal, match="anchor of .* at step 8 is missing"):
+    with pytest.raises(Refusal, match=r"anchor of .* at step 8 is missing"):
         Registered(str(folder)).pin(store, NOWHERE)
 
 
 def test_the_registrys_champion_is_pinned_by_its_digest(tmp_path: Path, store: Store) -> None:
-    from jointdistill.engine.registry import publish  # noqa: PLC0415 - the others do without MLflow
+    from jointdistill.engine.registry import publish
 
     tracking = track(tmp_path)
     publish(tracking.open("demo-1", subject()), "expert", with_way(saved()))

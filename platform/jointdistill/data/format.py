@@ -12,7 +12,8 @@ from jointdistill.data.shards import Row, Shard, encode_shard, fetch_shard, sha2
 from jointdistill.store.base import AlreadyThere, Missing, Store
 from jointdistill.types import Card, Refusal
 
-_CARD = "card.json"
+CARD = "card.json"
+"""The file that says what is in the others."""
 
 
 def write_set(
@@ -36,7 +37,7 @@ def write_set(
             shards[shard_name(split, number)] = sha256(stored)
             images[split] += len(part)
     card = replace(card, splits=dict(images), shards=shards)
-    _put(store, _CARD, dump(card))
+    _put(store, CARD, dump(card))
     return with_fingerprint(card)
 
 
@@ -49,10 +50,11 @@ def read_card(store: Store) -> Card:
     Raises `Refusal` where there is no card, or it does not fit the files.
     """
     try:
-        card = parse(store.get(_CARD), f"{_CARD} in {store}")
+        card = parse(store.get(CARD), f"{CARD} in {store}")
     except Missing as error:
         raise Refusal(
-            f"There is no {_CARD} in {store}: check the address, or prepare the data set."
+            f"There is no {CARD} in {store}: check the address, or draw the default data set with "
+            "`python jobs/prepare.py scenes`."
         ) from error
     return with_fingerprint(card if card.shards and card.splits else _survey(store, card))
 

@@ -24,6 +24,9 @@ from jointdistill.types import Batch, Position, Refusal, Warp
 
 Rows = NDArray[np.int64]
 
+AT_ONCE = 32
+"""Images of a batch in `in_order`."""
+
 
 @dataclass(frozen=True)
 class Sampling(Recipe):
@@ -152,7 +155,10 @@ class Loader:
             index=torch.from_numpy(rows),
             slots=torch.from_numpy(mine),
             image=as_image(self.cache.image(rows)),
-            truth={task: self._truth(task, rows, where[mine]) for task, where in present.items()},
+            truth={
+                task: allowed_truth(self.cache, self.tasks, task, rows, where[mine])
+                for task, where in present.items()
+            },
             present={task: torch.from_numpy(where[mine]) for task, where in present.items()},
             count={task: int(where.sum()) for task, where in present.items()},
             total=self.sampling.batch,
@@ -160,12 +166,6 @@ class Loader:
             position=self.position(step),
             warp=Warp.identity(len(rows)),
         )
-
-    def _truth(self, task: str, rows: Rows, present: NDArray[np.bool_]) -> torch.Tensor:
-        """The truths of some rows, unknown where the budget hides them: what is not there cannot leak."""
-        truth = self.cache.truth(task, rows).copy()
-        truth[~present] = self.tasks[task].unknown(self.cache.height, self.cache.width)
-        return torch.from_numpy(truth)
 
     def stream(self, start: int, stop: int) -> Iterator[Batch]:
         """The batches of steps `start` ≤ step < `stop`, the next one read while the last is used."""
@@ -178,34 +178,48 @@ class Loader:
                 yield ready
 
 
-def in_order(cache: Cache, labels: Mapping[str, Rows], size: int, share: Share) -> Iterator[Batch]:
-    """A rank's share of the images that carry some task's label, once and unaugmented: what evaluation
-    walks over. `labels`: task → rows whose label may be looked at.
+def in_order(
+    cache: Cache,
+    tasks: Mapping[str, Task],
+    labels: Mapping[str, Rows],
+    share: Share,
+    rows: Rows | None = None,
+) -> Iterator[Batch]:
+    """A rank's share of some images, once and unaugmented: what evaluation walks over.
 
+    `labels`: task → rows whose label may be looked at; `rows`: the images, or all that have such a label.
     Every rank gets equally many batches, since a sharded network computes only together; a rank without
     an image of its own in the last one gets an image that carries no label.
     """
-    rows = np.unique(np.concatenate([*labels.values(), np.empty(0, np.int64)]))
-    for first in range(0, len(rows), size * share.world):
-        together = rows[first : first + size * share.world]
+    if rows is None:
+        rows = np.unique(np.concatenate([*labels.values(), np.empty(0, np.int64)]))
+    for first in range(0, len(rows), AT_ONCE * share.world):
+        together = rows[first : first + AT_ONCE * share.world]
         mine = together[share.rank :: share.world]
         padded = mine if len(mine) else together[:1]
+        present = {task: np.isin(padded, allowed) & (len(mine) > 0) for task, allowed in labels.items()}
         yield Batch(
             keys=tuple(cache.keys[row] for row in padded),
             index=torch.from_numpy(padded),
             slots=torch.arange(len(padded)),
             image=as_image(cache.image(padded)),
-            truth={task: torch.from_numpy(cache.truth(task, padded)) for task in labels},
-            present={
-                task: torch.from_numpy(np.isin(padded, allowed) & (len(mine) > 0))
-                for task, allowed in labels.items()
-            },
+            truth={task: allowed_truth(cache, tasks, task, padded, where) for task, where in present.items()},
+            present={task: torch.from_numpy(where) for task, where in present.items()},
             count={task: len(allowed) for task, allowed in labels.items()},
             total=len(rows),
             labelled=len(mine),
             position=Position(0, 0, 0),
             warp=Warp.identity(len(padded)),
         )
+
+
+def allowed_truth(
+    cache: Cache, tasks: Mapping[str, Task], task: str, rows: Rows, allowed: NDArray[np.bool_]
+) -> torch.Tensor:
+    """The truths of some rows, unknown where they may not be looked at: what is not there cannot leak."""
+    truth = cache.truth(task, rows)
+    truth[~allowed] = tasks[task].unknown(cache.height, cache.width)
+    return torch.from_numpy(truth)
 
 
 def as_image(pixels: NDArray[Any]) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 
 import torch
@@ -34,7 +35,10 @@ def evaluate(
     scores: Scores = {}
     for place, name in enumerate(tasks):
         if labels[place]:
-            computed = metrics[name].compute()
+            with warnings.catch_warnings():
+                # A rank without a labelled image has nothing to add to the others' sums: no mistake.
+                warnings.filterwarnings("ignore", "The ``compute`` method of metric", UserWarning)
+                computed = metrics[name].compute()
             scores |= {f"{name}/{metric}": float(value) for metric, value in computed.items()}
     return scores
 

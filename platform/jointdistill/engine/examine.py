@@ -16,9 +16,6 @@ from jointdistill.store.base import AlreadyThere, Missing, Store
 from jointdistill.tasks.base import Task
 from jointdistill.types import Batch, Feedback, Prediction, Refusal
 
-SIZE = 32
-"""Images a forward pass of an evaluation."""
-
 
 @dataclass(frozen=True)
 class Report:
@@ -89,7 +86,7 @@ class Examiner:
         return Report(scores, supervised_losses(teacher, self._batches(self.train, heard), tasks, ranks))
 
     def _batches(self, cache: Cache, labels: Mapping[str, Rows]) -> Iterator[Batch]:
-        return in_order(cache, labels, SIZE, self.parts.ranks.share)
+        return in_order(cache, self.parts.tasks, labels, self.parts.ranks.share)
 
     def _key(self, teacher: str, heard: Mapping[str, Rows], tasks: Mapping[str, Task]) -> str:
         """Where a teacher's report lies; empty for a teacher that nothing identifies."""

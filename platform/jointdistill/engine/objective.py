@@ -14,27 +14,18 @@ from jointdistill.teachers.base import Teacher
 from jointdistill.types import Batch, Losses, Prediction, Term
 
 
-class Taught(dict[str, Prediction]):
-    """Teacher → its answers, and for which images they can be trusted."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.sound: dict[str, Tensor] = {}
-        """Teacher → [B] bool: every answer to the image is finite."""
-
-
 @torch.no_grad()
-def ask(teachers: Mapping[str, Teacher], batch: Batch) -> Taught:
+def ask(teachers: Mapping[str, Teacher], batch: Batch) -> dict[str, Prediction]:
     """Ask every teacher. What is not finite is blanked and marked, so that no loss ever meets it."""
-    taught = Taught()
+    taught = {}
     for name, teacher in teachers.items():
         said = teacher(batch)
         dense = [*said.answers.values(), *said.features.values()]
         sound = torch.stack([value.flatten(1).isfinite().all(1) for value in dense]).all(0)
-        taught.sound[name] = sound
         taught[name] = Prediction(
             {task: _blank(answer, sound) for task, answer in said.answers.items()},
             {layer: _blank(feature, sound) for layer, feature in said.features.items()},
+            sound=sound,
         )
     return taught
 
@@ -66,7 +57,7 @@ class Objective(nn.Module):
                     self.terms += (Term(name, recipe.of_task, recipe.loss),)
                     self.comparisons.append(recipe.build(student, teacher.channels))
 
-    def forward(self, predicted: Prediction, taught: Taught, batch: Batch) -> Losses:
+    def forward(self, predicted: Prediction, taught: Mapping[str, Prediction], batch: Batch) -> Losses:
         """All terms of a batch, in float32."""
         taught_terms = self.terms[len(self.terms) - len(self.comparisons) :]
         label_terms = self.terms[: len(self.terms) - len(self.comparisons)]
@@ -76,7 +67,9 @@ class Objective(nn.Module):
         for term, comparison in zip(taught_terms, self.comparisons, strict=True):
             assert isinstance(comparison, Distil)
             values.append(comparison(predicted, taught[term.source], batch))
-            present.append(taught.sound[term.source])
+            sound = taught[term.source].sound
+            assert sound is not None
+            present.append(sound)
             counts.append(batch.total)
         value, there = torch.stack(values), torch.stack(present)
         return Losses(

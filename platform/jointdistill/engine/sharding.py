@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal
+from typing import Literal, TypeVar, cast
 
 import torch
 from torch import nn
@@ -17,31 +17,34 @@ from jointdistill.engine.ranks import Ranks
 Sharding = Literal["replicate", "shard", "hybrid"]
 
 
-def spread(network: nn.Module, ranks: Ranks, sharding: Sharding) -> nn.Module:
-    """The network on its device, spread over the ranks. Gradients come out averaged over them."""
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def spread(network: Network, ranks: Ranks, sharding: Sharding) -> Network:
+    """The network on its device, spread over the ranks; called like before. Gradients come out averaged."""
     network = network.to(ranks.device)
     if ranks.world == 1:
         return network
     if sharding == "replicate":
         frozen = not any(parameter.requires_grad for parameter in network.parameters())
-        return network if frozen else _replicate(network, ranks)
-    return _shard(network, _mesh(ranks, sharding))
+        return network if frozen else cast(Network, _replicate(network, ranks))
+    _shard(network, _mesh(ranks, sharding))
+    return network
 
 
 def _replicate(network: nn.Module, ranks: Ranks) -> nn.Module:
     # GroupNorm and frozen BatchNorm leave no buffer to broadcast.
     on = [ranks.device] if ranks.device.type == "cuda" else None
-    return DistributedDataParallel(network, on, broadcast_buffers=False, gradient_as_bucket_view=True)
+    return DistributedDataParallel(network, on, forward_sync_buffers=False, gradient_as_bucket_view=True)
 
 
-def _shard(network: nn.Module, mesh: DeviceMesh) -> nn.Module:
+def _shard(network: nn.Module, mesh: DeviceMesh) -> None:
     """Every element of a ModuleList (a stage, a rung) is gathered on its own; the rest with the root."""
     for holder in list(network.modules()):
         if isinstance(holder, nn.ModuleList):
             for element in holder:
                 fully_shard(element, mesh=mesh)
     fully_shard(network, mesh=mesh)
-    return network
 
 
 def _mesh(ranks: Ranks, sharding: Sharding) -> DeviceMesh:

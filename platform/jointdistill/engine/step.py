@@ -78,7 +78,7 @@ def forward_backward(batch: Batch, parts: Parts) -> Piece:
         source.write(predicted, taught, batch)
     # Gradients are averaged over the ranks, but the shares of a global mean must add up.
     ((weighted.total(losses) + remembered) * parts.ranks.world).backward()
-    trusted = [losses.value.isfinite().all(0), *taught.sound.values()]
+    trusted = [losses.value.isfinite().all(0), *(s.sound for s in taught.values() if s.sound is not None)]
     return Piece(
         losses=losses.mean().detach(),
         present=losses.present.any(1),

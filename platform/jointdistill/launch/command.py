@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from inspect import cleandoc
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import tyro
 
@@ -23,6 +23,7 @@ from jointdistill.types import Refusal
 from jointdistill.weighting.base import WeightingRecipe
 
 Experiments = Mapping[str, Callable[[], Experiment]]
+Filled = TypeVar("Filled")
 
 
 @dataclass(frozen=True)
@@ -37,20 +38,35 @@ class Order:
 
 def parse(experiments: Experiments, about: str, launch: Launch, arguments: Sequence[str]) -> Order:
     """The order of a command line. Raises `Refusal` for an unknown experiment or method."""
-    if not arguments or arguments[0].startswith("-"):
-        print(_overview(experiments, about))
-        raise SystemExit(0 if arguments and arguments[0] in {"-h", "--help"} else 2)
-    name, *flags = arguments
-    if name not in experiments:
-        raise Refusal(f"There is no experiment '{name}': choose {_either(experiments)}.")
+    name, flags = choose(experiments, "experiment", about, arguments)
     experiment, flags = _swap(experiments[name](), flags)
-    return tyro.cli(
-        Order,
-        prog=f"{sys.argv[0]} {name}",
-        description=f"{cleandoc(experiments[name].__doc__ or about)}\n\n{_METHODS}\n{_words()}",
-        default=Order(experiment, launch),
-        args=flags,
-    )
+    about = f"{cleandoc(experiments[name].__doc__ or about)}\n\n{_METHODS}\n{_words()}"
+    return fill(Order(experiment, launch), about, flags, name)
+
+
+def choose(
+    named: Mapping[str, Callable[[], object]], kind: str, about: str, arguments: Sequence[str]
+) -> tuple[str, list[str]]:
+    """The name that a command line begins with, and its flags.
+
+    Without a name it prints what there is and ends the process. Raises `Refusal` for an unknown name;
+    `kind` says what is named.
+    """
+    if not arguments or arguments[0].startswith("-"):
+        helped = list(arguments) in (["-h"], ["--help"])
+        print(_overview(named, kind, about), file=sys.stdout if helped else sys.stderr)
+        raise SystemExit(0 if helped else 2)
+    name, *flags = arguments
+    if name not in named:
+        raise Refusal(f"There is no {kind} '{name}': choose {_either(named)}.")
+    return name, flags
+
+
+def fill(default: Filled, about: str, flags: Sequence[str], name: str = "") -> Filled:
+    """A dataclass with the flags of a command line put in, a flag a field. Ends the process, with 2, where
+    a flag is unknown or its value is of another type."""
+    prog = f"python {sys.argv[0]} {name}".rstrip()
+    return tyro.cli(type(default), prog=prog, description=cleandoc(about), default=default, args=flags)
 
 
 def carry_out(job: Callable[[Sequence[str]], None]) -> NoReturn:
@@ -61,7 +77,7 @@ def carry_out(job: Callable[[Sequence[str]], None]) -> NoReturn:
         print(f"error: {refused}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("Interrupted: the same command goes on from the last snapshot.", file=sys.stderr)
+        print("Interrupted: the same command goes on from what is already there.", file=sys.stderr)
         sys.exit(130)
     sys.exit(0)
 
@@ -110,16 +126,17 @@ def _words() -> str:
     )
 
 
-def _overview(experiments: Experiments, about: str) -> str:
-    width = max(map(len, experiments))
-    lines = [f"  {name:<{width}}  {_first_line(make)}" for name, make in experiments.items()]
+def _overview(named: Mapping[str, Callable[[], object]], kind: str, about: str) -> str:
+    width = max(map(len, named))
+    lines = [f"  {name:<{width}}  {_first_line(make)}" for name, make in named.items()]
+    job, placeholder = f"python {sys.argv[0]}", kind.upper().replace(" ", "-")
     return (
-        f"{cleandoc(about)}\n\nexperiments:\n" + "\n".join(lines) + "\n\n"
-        f"usage: {sys.argv[0]} EXPERIMENT [flags]      {sys.argv[0]} EXPERIMENT --help lists every knob"
+        f"{cleandoc(about)}\n\n{kind}s:\n" + "\n".join(lines) + "\n\n"
+        f"usage: {job} {placeholder} [flags]\n       {job} {placeholder} --help lists every knob"
     )
 
 
-def _first_line(make: Callable[[], Experiment]) -> str:
+def _first_line(make: Callable[[], object]) -> str:
     return cleandoc(make.__doc__ or "").split("\n", 1)[0]
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 
 from rich.console import Console
@@ -35,20 +36,33 @@ COLUMNS = (
 """Key, heading, factor, decimals."""
 
 
+def progress() -> Progress:
+    """A progress display as all jobs have it."""
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description:<32}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[said]}"),
+        console=CONSOLE,
+    )
+
+
+@contextmanager
+def counted(title: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar that is told how many of `total` are done."""
+    with progress() as shown:
+        task = shown.add_task(title, total=total, said="")
+        yield lambda done: shown.update(task, completed=done)
+
+
 class Bar:
     """The progress of one run."""
 
     def __init__(self, title: str, steps: int) -> None:
-        self._progress = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description:<32}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TaskProgressColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[said]}"),
-            console=CONSOLE,
-        )
+        self._progress = progress()
         self._task = self._progress.add_task(title, total=steps, said="starting")
 
     def __enter__(self) -> Bar:

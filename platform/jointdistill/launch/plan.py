@@ -50,9 +50,7 @@ def plan(experiment: Experiment, launch: Launch) -> Table:
         "data": f"{work.data}: "
         + ", ".join(f"{images} {split}" for split, images in work.card.splits.items())
         + f", {work.card.height}x{work.card.width}",
-        "labels": ", ".join(
-            f"{len(rows)} of {task}" for task, rows in loop.examiner.slices.labelled.items()
-        ),
+        "labels": ", ".join(f"{len(rows)} of {task}" for task, rows in loop.examiner.slices.labelled.items()),
         "feedback slice": ", ".join(
             f"{len(rows)} of {task}" for task, rows in loop.examiner.slices.feedback.items()
         ),

@@ -3,18 +3,81 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
 from itertools import count
+from typing import Annotated
+
+import tyro
 
 from jointdistill.data.drawn import DrawnScenes
-from jointdistill.data.format import write_set
+from jointdistill.data.format import CARD, read_card, write_set
 from jointdistill.data.shards import Row
+from jointdistill.experiment import Launch
+from jointdistill.launch.addresses import data_of
+from jointdistill.launch.console import CONSOLE, counted
 from jointdistill.store.base import Store
-from jointdistill.types import Card
+from jointdistill.store.objects import open_store
+from jointdistill.types import Card, Refusal
 
 _AT_ONCE = 256
 """Scenes handed out together: no more of them ever wait in memory to be written."""
+
+
+@dataclass(frozen=True)
+class DataOrder:
+    """Which data set a user asked for."""
+
+    scenes: Annotated[DrawnScenes, tyro.conf.arg(name="")]
+    storage: str = ""
+    """Folder or URI (s3://…), in which the data set goes to data/NAME; empty: JOINTDISTILL_STORAGE, or else
+    the folder ./storage."""
+    processes: int = 0
+    """Processes that draw; 0: one a core. The number does not change a byte."""
+
+    def __post_init__(self) -> None:
+        if self.processes < 0:
+            raise Refusal(f"--processes {self.processes} draws nothing: give 0 (one a core) or more.")
+
+
+def prepare(order: DataOrder) -> Card:
+    """Draw a data set with a progress bar, unless it lies there already.
+
+    Raises `Refusal` where another data set is in the way.
+    """
+    scenes = order.scenes
+    address = data_of(Launch(storage=order.storage), scenes.name)
+    store = open_store(address)
+    card = found(store, scenes)
+    if card is None:
+        with counted(f"drawing {scenes.name}", sum(scenes.splits.values())) as progress:
+            card = draw_scenes(store, scenes, order.processes or os.cpu_count() or 1, progress)
+        done = "Drew"
+    else:
+        done = "Found, already drawn,"
+    splits = ", ".join(f"{images} {split}" for split, images in card.splits.items())
+    CONSOLE.print(f"{done} {splits} images of {card.height}x{card.width} in {address}", soft_wrap=True)
+    return card
+
+
+def found(store: Store, scenes: DrawnScenes) -> Card | None:
+    """The card of these scenes where they lie in a store; none where no data set does.
+
+    Raises `Refusal` where another one does.
+    """
+    if CARD not in store.list():
+        return None
+    there = read_card(store)
+    asked = replace(scenes.card, splits=dict(scenes.splits))
+    for knob in ("name", "height", "width", "splits", "feedback", "notes", "classes", "depth_scale"):
+        if getattr(there, knob) != getattr(asked, knob):
+            raise Refusal(
+                f"{store} holds another data set, whose {knob} is {getattr(there, knob)} and not "
+                f"{getattr(asked, knob)}: choose another --name or --storage."
+            )
+    return there
 
 
 def draw_scenes(

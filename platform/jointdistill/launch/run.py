@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
 from typing import cast
 
 from jointdistill.data.format import read_card
 from jointdistill.engine.registry import Published, publish
-from jointdistill.engine.tracking import Subject, Tracking
+from jointdistill.engine.tracking import Subject, TrackedRun, Tracking
 from jointdistill.experiment import Experiment, Launch
 from jointdistill.launch.addresses import data_of, storage_of, tracking_of
 from jointdistill.launch.train import train
@@ -40,27 +41,16 @@ def run(experiment: Experiment, launch: Launch, watch: Watch) -> Outcome:
     """
     settled = settle(experiment, launch)
     store = open_store(settled.work.storage)
+    tracking = Tracking.at(settled.tracking, experiment.name, store)
     done = result(store, settled.work.run)
-    if done is not None:
+    if done is not None and tracking.finished(settled.subject.identity):
         watch(Note(f"{settled.work.run} is finished already; --fresh runs it again."))
         return done
-    tracking = Tracking.at(settled.tracking, experiment.name, store)
     claim(store, settled)
     with tracking.open(settled.work.run, settled.subject) as record:
-
-        def receive(message: Message) -> None:
-            watch(message)
-            match message:
-                case StepReport():
-                    record.report(message)
-                case Picture():
-                    record.picture(f"{message.name}-{message.step:06d}.png", message.png)
-                case Note():
-                    pass
-
-        outcome = train(settled.work, receive)
-        steps = experiment.optimise.steps
-        record.report(StepReport(steps, 0, final_metrics(outcome)))
+        # A result without a finished record: training ended while MLflow was away.
+        outcome = done or train(settled.work, partial(_receive, watch, record))
+        record.report(StepReport(experiment.optimise.steps, 0, final_metrics(outcome)))
         if launch.register:
             watch(Note(_said(publish(record, launch.register, model_files(store, settled.work.run)))))
     return outcome
@@ -72,8 +62,9 @@ def settle(experiment: Experiment, launch: Launch) -> Settled:
     store = open_store(storage)
     data = data_of(launch, experiment.data)
     card = read_card(open_store(data))
+    tasks = {name: task.described_by(card) for name, task in experiment.tasks.items()}
     pinned = {name: recipe.pin(store, tracking) for name, recipe in experiment.teachers.items()}
-    digests = {name: str(getattr(recipe, "digest", "")) for name, recipe in pinned.items()}
+    digests = {name: recipe.build(tasks, store).card.digest for name, recipe in pinned.items()}
     subject = Subject(experiment, card.fingerprint, digests)
     name = launch.run or f"{experiment.name}-{subject.identity[:10]}"
     name = attempt(store, name, fresh=launch.fresh)
@@ -127,6 +118,18 @@ def final_metrics(outcome: Outcome) -> dict[str, float]:
     for teacher, scores in outcome.teachers.items():
         metrics |= {f"teacher/{teacher}/{name}": value for name, value in scores.items()}
     return metrics | {"parameters": float(outcome.parameters), "inference_images_per_s": outcome.images_per_s}
+
+
+def _receive(watch: Watch, record: TrackedRun, message: Message) -> None:
+    """Show a message, and record what is to be kept of it."""
+    watch(message)
+    match message:
+        case StepReport():
+            record.report(message)
+        case Picture():
+            record.picture(f"{message.name}-{message.step:06d}.png", message.png)
+        case Note():
+            pass
 
 
 def _identity_file(settled: Settled) -> dict[str, JSON]:

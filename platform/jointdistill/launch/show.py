@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from jointdistill.launch.command import Order
 from jointdistill.launch.console import CONSOLE, Bar, table
 from jointdistill.launch.plan import plan

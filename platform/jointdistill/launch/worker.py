@@ -11,17 +11,18 @@ from statistics import median
 
 import torch
 
-from jointdistill.data.cache import Cache, build_cache
+from jointdistill.data.cache import build_cache
 from jointdistill.data.loader import Loader, Share, divide, in_order
 from jointdistill.engine.anchors import Anchors
 from jointdistill.engine.examine import Examiner, as_exported
 from jointdistill.engine.loop import Loop, Outside
 from jointdistill.engine.objective import ask
-from jointdistill.engine.parts import Parts, assemble
+from jointdistill.engine.parts import assemble
 from jointdistill.engine.pictures import png, strips
 from jointdistill.engine.ranks import Ranks
 from jointdistill.engine.remember import remember
 from jointdistill.engine.resume import student_weights
+from jointdistill.engine.sharding import spread
 from jointdistill.engine.snapshot import Snapshots
 from jointdistill.launch.work import Message, Note, Outcome, Picture, Work
 from jointdistill.nets.saved import DESCRIPTION, Model, save
@@ -88,6 +89,8 @@ def build(work: Work, ranks: Ranks, say: Callable[[Message], None]) -> Loop:
     }
     parts = assemble(experiment, launch, ranks, tasks, teachers)
     parts.trajectory = remember(parts, train, slices, card.fingerprint, store)
+    # Only now, since a replay puts other weights into them.
+    parts.teachers = {name: spread(teacher, ranks, launch.sharding) for name, teacher in teachers.items()}
     examiner = Examiner(parts, train, slices, validation, card.fingerprint, store)
     anchors = Anchors(parts, examiner, store, work.run)
     return Loop(parts, loader, examiner, launch, Outside(say, Snapshots(store, work.run), anchors))
@@ -97,7 +100,7 @@ def picture_of(loop: Loop) -> bytes:
     """The first validation images as a PNG: image, truth, teachers and student side by side."""
     parts, validation = loop.parts, loop.examiner.validation
     first = {task: validation.has(task).nonzero()[0][:PICTURES] for task in parts.tasks}
-    batch = next(in_order(validation, first, 2 * PICTURES, Share())).to(parts.ranks.device)
+    batch = next(in_order(validation, parts.tasks, first, Share())).to(parts.ranks.device)
     with torch.no_grad(), as_exported(parts):
         return png(strips(batch, parts.student(batch.image), ask(parts.teachers, batch), parts.tasks))
 
@@ -107,7 +110,7 @@ def speed_of(loop: Loop) -> float:
     parts, validation = loop.parts, loop.examiner.validation
     any_task = next(iter(parts.tasks))
     rows = {any_task: validation.has(any_task).nonzero()[0][:BATCH]}
-    image = next(in_order(validation, rows, BATCH, Share())).image.to(parts.ranks.device)
+    image = next(in_order(validation, parts.tasks, rows, Share())).image.to(parts.ranks.device)
     took = []
     with torch.no_grad(), as_exported(parts):
         for _ in range(REPEATS):

@@ -75,6 +75,7 @@ def model_files(address: str, tracking: str, only: str = "") -> dict[str, bytes]
 
 def in_words(wrong: Exception, tracking: str) -> Refusal:
     """What to say where MLflow refused or did not answer. A password in an address is left out."""
-    reason = str(wrong).splitlines()[0][:200]
+    # The client's own trace follows after these words.
+    reason = re.split(r" with exception|\n", str(wrong))[0][:200]
     said = f"MLflow at {tracking} failed ({reason}): start it, or correct --tracking or MLFLOW_TRACKING_URI."
     return Refusal(re.sub(r"//[^/@\s]*@", "//", said))

@@ -29,7 +29,9 @@ def judge(candidate: Model, champion: Model | None) -> Verdict:
     if candidate.digest == champion.digest:
         return Verdict(True, "It has the champion's weights.")
     if candidate.data != champion.data or set(candidate.tasks) != set(champion.tasks):
-        return Verdict(False, "The champion learnt from other data or for other tasks: scores do not compare.")
+        return Verdict(
+            False, "The champion learnt from other data or for other tasks: scores do not compare."
+        )
     change = changes(candidate, champion)
     gain = delta_m(change)
     said = f"Δm against the champion is {gain:+.2%}"

@@ -89,7 +89,7 @@ class Registered(TeacherRecipe):
         if not self.model.startswith("models:/"):
             return _folder_files(self.model)
         # MLflow takes two seconds to import, and workers, who never pin, need not spend them.
-        from jointdistill.store.registry import model_files  # noqa: PLC0415
+        from jointdistill.store.registry import model_files
 
         try:
             return model_files(self.model, tracking)

@@ -62,26 +62,31 @@ class Judge:
 
         1. The batch carries the image's label: the label.
         2. The image has a label that this batch does not carry: nobody, this time.
-        3. The image has no label: the task's first teacher, or nobody where there is none.
+        3. The image has no label: the task's first teacher, or nobody where there is none, or where its
+           answer is not sound.
         """
         label = read_strip(batch.truth[name], points) if name in batch.truth else None
-        opinion = self._opinion(name, taught, points)
+        teacher = self._teacher(name, taught)
+        opinion = None if teacher is None else self._opinion(name, teacher, points)
         truth = opinion if label is None else label
         if truth is None:
             return None
         nobody = torch.zeros(len(batch), dtype=torch.bool, device=points.device)
         present = batch.present.get(name, nobody)
-        unlabelled = nobody if opinion is None else ~self._labelled[name][batch.index.to(points.device)]
+        unlabelled = nobody if teacher is None else ~self._labelled[name][batch.index.to(points.device)]
+        if teacher is not None and teacher.sound is not None:
+            unlabelled = unlabelled & teacher.sound
         if label is not None and opinion is not None:
             truth = torch.where(present.view(-1, *[1] * (label.ndim - 1)), label, opinion)
         return Verdict(truth, present | unlabelled)
 
-    def _opinion(self, name: str, taught: Mapping[str, Prediction], points: Tensor) -> Tensor | None:
-        """[B, …, 1, m] what the first teacher of the task holds true; asked only where it may be needed."""
+    def _teacher(self, name: str, taught: Mapping[str, Prediction]) -> Prediction | None:
+        """The task's first teacher, where one may be needed."""
         if name not in self._teachable:
             return None
-        for teacher in taught.values():
-            if name in teacher.answers:
-                strip = at_points(teacher.answers[name].detach(), points).mT.unsqueeze(-2)  # [B, C, 1, m]
-                return self.tasks[name].as_truth(strip)
-        return None
+        return next((teacher for teacher in taught.values() if name in teacher.answers), None)
+
+    def _opinion(self, name: str, teacher: Prediction, points: Tensor) -> Tensor:
+        """[B, …, 1, m] what a teacher holds true of a task at the points."""
+        strip = at_points(teacher.answers[name].detach(), points).mT.unsqueeze(-2)  # [B, C, 1, m]
+        return self.tasks[name].as_truth(strip)

@@ -16,7 +16,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	touch $@
 
 demo: env  ## data, two teachers, four students, a table; FLAGS=--fresh trains again
-	$(BIN)/python jobs/demo.py $(FLAGS)
+	$(BIN)/python -m jobs.demo $(FLAGS)
 
 test: env
 	$(BIN)/pytest
@@ -28,7 +28,7 @@ lint: env
 	$(BIN)/lint-imports
 
 smoke: env  ## the demo's whole way with a handful of steps, in a folder that is thrown away
-	$(BIN)/python jobs/demo.py --smoke
+	$(BIN)/python -m jobs.demo --smoke
 
 bench-draw bench-gain bench-overhead bench-scaling: bench-%: env  ## the last line is one JSON object
 	$(BIN)/python tests/bench/$*.py

@@ -1,33 +1,37 @@
 """The whole way in one go: data, two teachers, one student in four arms, a table.
 
-Run by `make demo`. What is finished is found again, so a second call prints the table in seconds.
+What is finished is found again, so a second call prints the table in seconds. Run it as `make demo`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import tyro
-
-from jobs import distill, prepare, teach
 from jointdistill.experiment import Experiment, Launch
 from jointdistill.launch.addresses import storage_of, tracking_of
 from jointdistill.launch.cluster import connected
-from jointdistill.launch.command import carry_out
+from jointdistill.launch.command import carry_out, fill
 from jointdistill.launch.console import CONSOLE, Bar, table
+from jointdistill.launch.prepare import DataOrder
+from jointdistill.launch.prepare import prepare as draw
 from jointdistill.launch.run import run
 from jointdistill.launch.work import Outcome
 
+from jobs import distill, prepare, teach
+
 TEACHERS = {"depth teacher": teach.scenes_depth, "segmentation teacher": teach.scenes_segmentation}
 ARMS = {
-    "student, 5 % of labels alone": distill.scenes_few_labels,
+    "student, 5 % of the labels alone": distill.scenes_few_labels,
     "student, static equal weights": distill.scenes_equal,
     "student, default weighting": distill.scenes,
-    "student, all labels": distill.scenes_all_labels,
+    "student, all labels, no teacher": distill.scenes_all_labels,
 }
 PUBLISHED = "student, default weighting"
 """The arm that is registered as `student`."""
@@ -37,18 +41,63 @@ PUBLISHED = "student, default weighting"
 class Demo:
     """How the demo runs."""
 
-    launch: Annotated[Launch, tyro.conf.arg(name="")] = Launch(workers=2)
+    launch: Annotated[Launch, tyro.conf.arg(name="")] = field(default_factory=lambda: Launch(workers=2))
     smoke: bool = False
-    """A handful of steps on a handful of images, in a folder that is thrown away: does everything hold
+    """A handful of steps on a handful of images, in a folder that is thrown away: does it all hold
     together?"""
-    seed: int = 0
 
 
 def main(arguments: Sequence[str]) -> None:
     """Run the demo and print its table."""
-    demo = tyro.cli(Demo, description=__doc__, args=arguments)
+    demo = fill(Demo(), __doc__ or "", arguments)
     if demo.smoke:
-        with smoke_launch(demo.launch) as launch:
-            present(play(launch, demo.seed, steps=20), launch)
+        with thrown_away(demo.launch) as launch:
+            play(launch, smoke=True)
     else:
-        present(play(demo.launch, demo.seed), demo.launch)
+        play(demo.launch)
+
+
+def play(launch: Launch, *, smoke: bool = False) -> None:
+    """Prepare, teach, distil; then show the table and say where everything lies."""
+    scenes = prepare.scenes()
+    if smoke:
+        scenes = replace(scenes, splits={"train": 64, "val": 16})
+    draw(DataOrder(scenes, storage=launch.storage))
+    rows: dict[str, Outcome] = {}
+    with connected(launch.workers, launch.chosen_device):
+        for title, make in (TEACHERS | ARMS).items():
+            experiment = shrunk(make()) if smoke else make()
+            register = experiment.name if title in TEACHERS else "student" if title == PUBLISHED else ""
+            with Bar(title, experiment.optimise.steps) as bar:
+                rows[title] = run(experiment, replace(launch, register=register), bar)
+    CONSOLE.print(table("Validation split", [(title, outcome.row) for title, outcome in rows.items()]))
+    summary = Path("summary.json") if not smoke else Path(launch.storage) / "summary.json"
+    summary.write_text(json.dumps({title: outcome.plain() for title, outcome in rows.items()}, indent=2))
+    CONSOLE.print(
+        f"The same as JSON: {summary}. Curves, pictures and models:\n"
+        f"  mlflow ui --backend-store-uri {tracking_of(launch)}\n"
+        f"Storage: {storage_of(launch)}"
+    )
+
+
+def shrunk(experiment: Experiment) -> Experiment:
+    """The experiment with a handful of steps, and floors that a handful of steps reaches."""
+    sampling = replace(experiment.sampling, labels=dict.fromkeys(experiment.sampling.labels, 0.3))
+    optimise = replace(experiment.optimise, steps=20)
+    return replace(experiment, optimise=optimise, sampling=sampling, floors={}, anchors=0)
+
+
+@contextmanager
+def thrown_away(launch: Launch) -> Iterator[Launch]:
+    """The launch with everything it writes in a folder that lasts as long as the block."""
+    with TemporaryDirectory(prefix="jd-smoke-") as folder:
+        yield replace(
+            launch,
+            storage=f"{folder}/storage",
+            tracking=f"sqlite:///{folder}/mlflow.db",
+            cache=f"{folder}/cache",
+        )
+
+
+if __name__ == "__main__":
+    carry_out(main)

@@ -30,10 +30,10 @@ def _teacher(name: str, tasks: dict[str, Task]) -> Experiment:
     return Experiment(
         name=name,
         tasks=tasks,
-        student=Joint(width=24, decoder=48),
+        student=Joint(width=16, blocks=2, decoder=32),
         weighting=LabelsOnly(),
         sampling=Sampling(batch=16, labelled=16),
-        optimise=Optimise(steps=1200),
+        optimise=Optimise(steps=800),
         anchors=6,
     )
 

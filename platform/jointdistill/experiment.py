@@ -45,8 +45,7 @@ class Optimise(Recipe):
     clip: float = 1.0
     """Largest norm of the gradient; 0 switches clipping off."""
     ema: float = 0.0
-    """Decay of an exponential moving average of the student, which is then evaluated and exported;
-    0 switches it off."""
+    """Decay of a moving average of the student, which is then evaluated and exported; 0: off."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """bfloat16 runs the forward pass under autocast."""
 
@@ -132,8 +131,7 @@ class Launch:
     """How an experiment runs. Nothing here changes what is computed, beyond the order of sums."""
 
     storage: str = ""
-    """Folder or URI (s3://…) for data, runs, trajectories and models; empty: JOINTDISTILL_STORAGE, or else
-    the folder ./storage."""
+    """Folder or URI (s3://…) of all that is kept; empty: JOINTDISTILL_STORAGE, or else ./storage."""
     tracking: str = ""
     """MLflow's tracking URI; empty: MLFLOW_TRACKING_URI, or else a SQLite file in the storage folder."""
     data: str = ""

@@ -27,7 +27,7 @@ from jointdistill.engine.lineage import commit, package_digest
 from jointdistill.experiment import Experiment
 from jointdistill.recipe import flatten
 from jointdistill.store.base import AlreadyThere, Store
-from jointdistill.store.registry import AWAY, connect, in_words
+from jointdistill.store.registry import AWAY, SQLITE, connect, in_words
 from jointdistill.types import StepReport
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,6 @@ PACKAGE = "jointdistill.package"
 _PARAMS_A_BATCH = 100
 _LONGEST_PARAM = 500
 _POINTS = "points/"
-_SQLITE = "sqlite:///"
 
 End = Literal["FINISHED", "FAILED", "KILLED"]
 
@@ -90,8 +89,8 @@ class Tracking:
     def at(cls, address: str, experiment: str, store: Store) -> Self:
         """Find or make the experiment. Raises `Refusal` within seconds where MLflow does not answer."""
         artifacts = None
-        if address.startswith(_SQLITE):
-            folder = Path(address.removeprefix(_SQLITE)).absolute().parent
+        if address.startswith(SQLITE):
+            folder = Path(address.removeprefix(SQLITE)).absolute().parent
             folder.mkdir(parents=True, exist_ok=True)
             artifacts = (folder / "artifacts").as_uri()
         try:

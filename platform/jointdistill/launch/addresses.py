@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from jointdistill.data.format import read_card
 from jointdistill.experiment import Launch
-from jointdistill.types import Refusal
+from jointdistill.store.objects import open_store
+from jointdistill.types import Card, Refusal
 
 
 def storage_of(launch: Launch) -> str:
@@ -23,6 +25,17 @@ def storage_of(launch: Launch) -> str:
 def data_of(launch: Launch, name: str) -> str:
     """The data set's absolute folder or URI: the flag, or data/NAME in the storage."""
     return absolute(launch.data, "--data") if launch.data else f"{storage_of(launch)}/data/{name}"
+
+
+def card_at(data: str) -> Card:
+    """The card of the data set at an address. Raises `Refusal` where there is none."""
+    # Opening a folder makes it, and a mistyped one is better left unmade.
+    if "://" not in data and not Path(data).is_dir():
+        raise Refusal(
+            f"There is no data set in {data}: correct --data or --storage, or draw the default one with "
+            "`python jobs/prepare.py scenes`."
+        )
+    return read_card(open_store(data))
 
 
 def tracking_of(launch: Launch) -> str:

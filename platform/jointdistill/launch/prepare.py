@@ -32,8 +32,7 @@ class DataOrder:
 
     scenes: Annotated[DrawnScenes, tyro.conf.arg(name="")]
     storage: str = ""
-    """Folder or URI (s3://…), in which the data set goes to data/NAME; empty: JOINTDISTILL_STORAGE, or else
-    the folder ./storage."""
+    """Folder or URI (s3://…) of all that is kept; empty: JOINTDISTILL_STORAGE, or else ./storage."""
     processes: int = 0
     """Processes that draw; 0: one a core. The number does not change a byte."""
 
@@ -54,11 +53,11 @@ def prepare(order: DataOrder) -> Card:
     if card is None:
         with counted(f"drawing {scenes.name}", sum(scenes.splits.values())) as progress:
             card = draw_scenes(store, scenes, order.processes or os.cpu_count() or 1, progress)
-        done = "Drew"
+        done = "Drawn"
     else:
-        done = "Found, already drawn,"
+        done = "Already there"
     splits = ", ".join(f"{images} {split}" for split, images in card.splits.items())
-    CONSOLE.print(f"{done} {splits} images of {card.height}x{card.width} in {address}", soft_wrap=True)
+    CONSOLE.print(f"{done}: {splits} images of {card.height}x{card.width} in {address}", soft_wrap=True)
     return card
 
 
@@ -74,8 +73,8 @@ def found(store: Store, scenes: DrawnScenes) -> Card | None:
     for knob in ("name", "height", "width", "splits", "feedback", "notes", "classes", "depth_scale"):
         if getattr(there, knob) != getattr(asked, knob):
             raise Refusal(
-                f"{store} holds another data set, whose {knob} is {getattr(there, knob)} and not "
-                f"{getattr(asked, knob)}: choose another --name or --storage."
+                f"{store} holds another data set ({knob} {getattr(there, knob)}, not "
+                f"{getattr(asked, knob)}): choose another --name or --storage."
             )
     return there
 

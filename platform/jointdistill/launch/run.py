@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
 from typing import cast
 
-from jointdistill.data.format import read_card
 from jointdistill.engine.registry import Published, publish
 from jointdistill.engine.tracking import Subject, TrackedRun, Tracking
 from jointdistill.experiment import Experiment, Launch
-from jointdistill.launch.addresses import data_of, storage_of, tracking_of
+from jointdistill.launch.addresses import card_at, data_of, storage_of, tracking_of
 from jointdistill.launch.train import train
 from jointdistill.launch.work import Message, Note, Outcome, Picture, Work
+from jointdistill.launch.worker import decode
 from jointdistill.recipe import flatten
 from jointdistill.store.base import AlreadyThere, Missing, Store
 from jointdistill.store.objects import open_store
@@ -46,6 +47,9 @@ def run(experiment: Experiment, launch: Launch, watch: Watch) -> Outcome:
     if done is not None and tracking.finished(settled.subject.identity):
         watch(Note(f"{settled.work.run} is finished already; --fresh runs it again."))
         return done
+    if done is None and "RAY_ADDRESS" not in os.environ:
+        # The workers of this machine find it decoded, and what is wrong with it leaves no trace of a run.
+        decode(settled.work)
     claim(store, settled)
     with tracking.open(settled.work.run, settled.subject) as record:
         # A result without a finished record: training ended while MLflow was away.
@@ -59,9 +63,9 @@ def run(experiment: Experiment, launch: Launch, watch: Watch) -> Outcome:
 def settle(experiment: Experiment, launch: Launch) -> Settled:
     """Find and pin what the run rests on: addresses, data, teachers, name."""
     storage, tracking = storage_of(launch), tracking_of(launch)
-    store = open_store(storage)
     data = data_of(launch, experiment.data)
-    card = read_card(open_store(data))
+    card = card_at(data)
+    store = open_store(storage)
     tasks = {name: task.described_by(card) for name, task in experiment.tasks.items()}
     pinned = {name: recipe.pin(store, tracking) for name, recipe in experiment.teachers.items()}
     digests = {name: recipe.build(tasks, store).card.digest for name, recipe in pinned.items()}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from jointdistill.experiment import Experiment, Launch
+from jointdistill.tasks.base import Task
 from jointdistill.types import JSON, Card, StepReport
 
 
@@ -22,6 +23,11 @@ class Work:
     data: str
     card: Card
     """Of the data set, as the driver saw it: shards that changed since are refused."""
+
+    @property
+    def tasks(self) -> dict[str, Task]:
+        """The experiment's tasks with what the data set knows of them."""
+        return {name: task.described_by(self.card) for name, task in self.experiment.tasks.items()}
 
 
 class Picture(NamedTuple):

@@ -11,7 +11,7 @@ from statistics import median
 
 import torch
 
-from jointdistill.data.cache import build_cache
+from jointdistill.data.cache import Cache, build_cache
 from jointdistill.data.loader import Loader, Share, divide, in_order
 from jointdistill.engine.anchors import Anchors
 from jointdistill.engine.examine import Examiner, as_exported
@@ -76,15 +76,13 @@ def live(work: Work, send: Callable[[Message], None]) -> Outcome | None:
 def build(work: Work, ranks: Ranks, say: Callable[[Message], None]) -> Loop:
     """Everything a rank trains with."""
     experiment, launch, card = work.experiment, work.launch, work.card
-    store, data = open_store(work.storage), open_store(work.data)
-    tasks = {name: task.described_by(card) for name, task in experiment.tasks.items()}
-    train, validation = (
-        build_cache(data, card, split, tasks, Path(launch.cache_folder)) for split in ("train", "val")
-    )
+    store, tasks = open_store(work.storage), work.tasks
+    train, validation = decode(work)
     slices = divide(train, experiment.sampling, tasks, card.feedback)
     loader = Loader(train, slices, experiment.sampling, tasks, experiment.seed, ranks.share)
     teachers = {
-        name: recipe.build(tasks, store).freeze().to(ranks.device)
+        # Convolutions without a backward pass run a fifth faster in this layout, on CPU too.
+        name: recipe.build(tasks, store).freeze().to(ranks.device, memory_format=torch.channels_last)
         for name, recipe in experiment.teachers.items()
     }
     parts = assemble(experiment, launch, ranks, tasks, teachers)
@@ -94,6 +92,16 @@ def build(work: Work, ranks: Ranks, say: Callable[[Message], None]) -> Loop:
     examiner = Examiner(parts, train, slices, validation, card.fingerprint, store)
     anchors = Anchors(parts, examiner, store, work.run)
     return Loop(parts, loader, examiner, launch, Outside(say, Snapshots(store, work.run), anchors))
+
+
+def decode(work: Work) -> tuple[Cache, Cache]:
+    """The training and the validation split, decoded once on each machine.
+
+    Raises `Refusal` at the first file or cell that is not what the card says.
+    """
+    data, tasks, folder = open_store(work.data), work.tasks, Path(work.launch.cache_folder)
+    train, validation = (build_cache(data, work.card, split, tasks, folder) for split in ("train", "val"))
+    return train, validation
 
 
 def picture_of(loop: Loop) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from pathlib import Path
@@ -16,6 +17,8 @@ from jointdistill.types import Refusal
 
 FOLDER = "model"
 """The folder among a registered model's artifacts that holds `model.json` and `weights.safetensors`."""
+
+SQLITE = "sqlite:///"
 
 _ADDRESS = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
 
@@ -40,6 +43,9 @@ def connect(tracking: str) -> MlflowClient:
     """
     for variable, value in _CALM.items():
         os.environ.setdefault(variable, value)
+    if "MLFLOW_LOGGING_LEVEL" not in os.environ:
+        # It tells of each table and file that it makes, across a user's progress bar.
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
     return MlflowClient(tracking_uri=tracking, registry_uri=tracking)
 
 
@@ -52,6 +58,8 @@ def model_files(address: str, tracking: str, only: str = "") -> dict[str, bytes]
     parts = _ADDRESS.fullmatch(address)
     if parts is None:
         raise Refusal(f"'{address}' is no address of a model: write models:/NAME@champion or models:/NAME/3.")
+    if tracking.startswith(SQLITE) and not Path(tracking.removeprefix(SQLITE)).exists():
+        raise Missing(address)  # to ask would be to create it
     client = connect(tracking)
     try:
         # Asked of the client step by step: given models:/… MLflow's download would ask the address in the

@@ -13,10 +13,9 @@ import numpy as np
 import torch
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
-from torch.nn import functional as F
 
 from jointdistill.nets.saved import DESCRIPTION, WEIGHTS, load
-from jointdistill.tasks.geometry import fit
+from jointdistill.student.predict import predict
 
 
 class Served(PythonModel):  # type: ignore[misc]  # mlflow is read untyped
@@ -29,22 +28,18 @@ class Served(PythonModel):  # type: ignore[misc]  # mlflow is read untyped
         self.model, network = load(files, folder.name)
         self.network = network.eval()
 
-    @torch.inference_mode()
     def predict(self, context: Any, model_input: np.ndarray) -> dict[str, np.ndarray]:
         """uint8 images [B, H, W, 3] → column of each task → answers at the images' size, such as depth
         float32 [B, H, W] in metres and labels int64 [B, H, W].
 
-        The network sees them at the resolution it was trained at, stretched where the shape differs.
+        See `student.predict`.
         """
-        image = torch.from_numpy(np.ascontiguousarray(model_input)).movedim(-1, 1).float() / 255
-        size = (self.model.height, self.model.width)
-        seen = F.interpolate(image, size, mode="bilinear", antialias=True)
-        said = self.network(seen)
-        answers = {}
-        for name, task in self.model.tasks.items():
-            truth = task.as_truth(fit(said.answers[name], image.shape))
-            answers[task.column] = _without_single_channel(truth).numpy()
-        return answers
+        images = torch.from_numpy(np.ascontiguousarray(model_input)).movedim(-1, 1).float() / 255
+        said = predict(self.model, self.network, list(images))
+        return {
+            task.column: _without_single_channel(torch.stack([answer[name] for answer in said])).numpy()
+            for name, task in self.model.tasks.items()
+        }
 
 
 def _without_single_channel(truth: torch.Tensor) -> torch.Tensor:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Self, final
 
+from jointdistill.nets.fetch import fetch
 from jointdistill.nets.joint import JointNet
 from jointdistill.nets.saved import DESCRIPTION, WEIGHTS, Model, load, load_weights
 from jointdistill.nets.way import INDEX, Moment, read_index
 from jointdistill.store.base import AlreadyThere, Missing, Store
-from jointdistill.store.objects import open_store
 from jointdistill.tasks.base import Task
 from jointdistill.tasks.segmentation import Segmentation
 from jointdistill.teachers.base import Teacher, TeacherCard, TeacherRecipe
@@ -34,7 +33,7 @@ class Registered(TeacherRecipe):
         """Copy the model's files to `teachers/DIGEST/` in the store."""
         if self._lies_in(store):
             return self
-        files = self._fetch(tracking)
+        files = fetch(self.model, tracking)
         found, _ = load(files, self.model)
         if self.digest not in ("", found.digest):
             raise Refusal(
@@ -85,20 +84,6 @@ class Registered(TeacherRecipe):
     def _lies_in(self, store: Store) -> bool:
         return bool(self.digest) and f"{self._folder}/{WEIGHTS}" in store.list(self._folder)
 
-    def _fetch(self, tracking: str) -> dict[str, bytes]:
-        if not self.model.startswith("models:/"):
-            return _folder_files(self.model)
-        # MLflow takes two seconds to import, and workers, who never pin, need not spend them.
-        from jointdistill.store.registry import model_files
-
-        try:
-            return model_files(self.model, tracking)
-        except Missing as missing:
-            raise Refusal(
-                f"There is no model '{self.model}' in the registry: train one with `python jobs/teach.py`, "
-                "or name the folder of a saved one."
-            ) from missing
-
 
 @final
 class RegisteredTeacher(Teacher):
@@ -126,18 +111,6 @@ class RegisteredTeacher(Teacher):
             yield
         finally:
             self.network.load_state_dict(finished)
-
-
-def _folder_files(address: str) -> dict[str, bytes]:
-    """What a saved model is made of, and nothing else that lies there."""
-    if "://" not in address and not Path(address).is_dir():
-        raise Refusal(f"There is no folder '{address}': name one of a saved model, or models:/NAME@champion.")
-    folder = open_store(address)
-    files = {file: folder.get(file) for file in folder.list("anchors")}
-    for file in (DESCRIPTION, WEIGHTS):
-        with suppress(Missing):
-            files[file] = folder.get(file)
-    return files
 
 
 def _card(model: Model, asked: Mapping[str, Task]) -> TeacherCard:

@@ -1,0 +1,40 @@
+"""A saved network's answers to pictures of any size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from jointdistill.nets.joint import JointNet
+from jointdistill.nets.saved import Model
+from jointdistill.tasks.geometry import fit
+
+
+@torch.inference_mode()
+def predict(model: Model, network: JointNet, images: Sequence[Tensor]) -> list[dict[str, Tensor]]:
+    """For each image [3, H, W] in 0..1, of a size of its own: task → its answer in the form of a truth and
+    at the image's size, such as depth [1, H, W] in metres and labels [H, W].
+
+    The network sees them at the resolution it was trained at, stretched where the shape differs.
+    """
+    seen = torch.cat([at_trained_size(model, image[None]) for image in images])
+    said = network(seen).answers
+    # One by one to full size: the logits of a large photograph take a gigabyte.
+    return [
+        {
+            name: task.as_truth(fit(said[name][place, None], image.shape))[0]
+            for name, task in model.tasks.items()
+        }
+        for place, image in enumerate(images)
+    ]
+
+
+def at_trained_size(model: Model, image: Tensor) -> Tensor:
+    """Images [B, 3, H, W] as the network is used to them."""
+    size = (model.height, model.width)
+    if image.shape[-2:] == size:
+        return image
+    return F.interpolate(image, size, mode="bilinear", antialias=True)

@@ -46,7 +46,7 @@ class Column(NamedTuple):
 
     def pack(self, values: list[NDArray[Any]]) -> pa.Array:
         """Arrays as cells of the file. Raises `Refusal` where a value does not fit."""
-        packed = np.stack(values).astype(self.stored)
+        packed = np.stack(values).astype(self.stored, order="C")
         if self.stored != self.dtype and not np.array_equal(packed, values):
             raise Refusal(f"A truth holds numbers beyond {np.iinfo(self.stored).max}: count from 0.")
         buffers = [None, pa.py_buffer(packed)]

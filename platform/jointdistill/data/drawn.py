@@ -17,7 +17,7 @@ from jointdistill.data.shards import Row
 from jointdistill.recipe import Recipe
 from jointdistill.types import Card, Refusal
 
-_SCALE = 256
+SCALE = 256
 """Steps a metre: 4 mm, and 16 bits reach 256 m. Cityscapes and KITTI store theirs so."""
 
 _SPLIT_STRIDE = 1_000_000
@@ -52,7 +52,7 @@ class DrawnScenes(Recipe):
             name=self.name,
             classes=CLASSES,
             colours=COLOURS,
-            depth_scale=_SCALE,
+            depth_scale=SCALE,
             height=self.height,
             width=self.width,
             feedback=self.feedback,
@@ -74,6 +74,6 @@ class DrawnScenes(Recipe):
 
 def to_png16(metres: NDArray[np.float32]) -> NDArray[np.uint16]:
     """Depth [H, W] in steps of 1/256 m; 0, that is unknown, where it is NaN or does not fit."""
-    steps = np.rint(metres.astype(np.float64) * _SCALE)
+    steps = np.rint(metres.astype(np.float64) * SCALE)
     fits = (steps >= 1) & (steps <= np.iinfo(np.uint16).max)  # False for NaN
     return np.where(fits, steps, 0).astype(np.uint16)

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from jointdistill.data.format import read_card
 from jointdistill.experiment import Launch
+from jointdistill.nets.fetch import REGISTRY, fetch
+from jointdistill.nets.joint import JointNet
+from jointdistill.nets.saved import Model, load
 from jointdistill.store.objects import open_store
 from jointdistill.types import Card, Refusal
 
@@ -36,6 +39,14 @@ def card_at(data: str) -> Card:
             "`python jobs/prepare.py scenes`."
         )
     return read_card(open_store(data))
+
+
+def network_at(model: str, launch: Launch) -> tuple[Model, JointNet]:
+    """The saved network at `models:/NAME@ALIAS`, `models:/NAME/VERSION` or in a folder, on the launch's
+    device and ready to answer. Raises `Refusal` where there is none."""
+    tracking = tracking_of(launch) if model.startswith(REGISTRY) else ""
+    described, network = load(fetch(model, tracking), model)
+    return described, network.eval().to(launch.chosen_device)
 
 
 def tracking_of(launch: Launch) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -26,12 +26,12 @@ CONSOLE = Console(highlight=False)
 
 COLUMNS = (
     ("segmentation/miou", "mIoU %", 100, 1),
-    ("segmentation/pixel_accuracy", "pixel acc. %", 100, 1),
+    ("segmentation/pixel_accuracy", "acc. %", 100, 1),
     ("depth/abs_rel", "AbsRel", 1, 3),
     ("depth/rmse", "RMSE m", 1, 2),
     ("depth/delta1", "δ1 %", 100, 1),
-    ("parameters", "parameters", 1, 0),
-    ("images_per_s", "images/s", 1, 0),
+    ("parameters", "M par.", 1e-6, 2),
+    ("images_per_s", "img/s", 1, 0),
 )
 """Key, heading, factor, decimals."""
 
@@ -72,6 +72,7 @@ class Bar:
     def __exit__(
         self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._progress.live.transient = raised is not None  # half a bar says nothing beside an error
         self._progress.stop()
 
     def __call__(self, message: Message) -> None:
@@ -88,15 +89,15 @@ class Bar:
 
 
 def table(title: str, rows: Sequence[tuple[str, Mapping[str, float]]]) -> Table:
-    """Scores side by side; what a row does not have stays empty."""
-    shown = Table(title=title, title_justify="left", header_style="bold")
-    shown.add_column("")
+    """Scores side by side, 80 characters wide; what a row does not have stays empty."""
+    shown = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE, padding=(0, 1, 0, 0))
+    shown.add_column("", no_wrap=True)
     for _, heading, _, _ in COLUMNS:
-        shown.add_column(heading, justify="right")
+        shown.add_column(heading, justify="right", no_wrap=True)
     for name, values in rows:
-        cells = [
-            f"{values[key] * factor:,.{decimals}f}" if math.isfinite(values.get(key, math.nan)) else "–"
-            for key, _, factor, decimals in COLUMNS
-        ]
-        shown.add_row(name, *cells)
+        shown.add_row(name, *(_cell(values.get(key), *form) for key, _, *form in COLUMNS))
     return shown
+
+
+def _cell(value: float | None, factor: float, decimals: int) -> str:
+    return "–" if value is None else f"{value * factor:,.{decimals}f}"

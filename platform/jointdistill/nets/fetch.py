@@ -28,8 +28,8 @@ def fetch(address: str, tracking: str) -> dict[str, bytes]:
         return model_files(address, tracking)
     except Missing as missing:
         raise Refusal(
-            f"There is no model '{address}' in the registry: train it (a teacher with `python jobs/teach.py`, "
-            "a student with `python jobs/distill.py`), or name the folder of a saved one."
+            f"There is no model '{address}' in the registry: train it (a teacher with "
+            "`python jobs/teach.py`, a student with `python jobs/distill.py`), or name a saved one's folder."
         ) from missing
 
 

@@ -15,12 +15,12 @@ from jointdistill.tasks.geometry import fit
 
 @torch.inference_mode()
 def predict(model: Model, network: JointNet, images: Sequence[Tensor]) -> list[dict[str, Tensor]]:
-    """For each image [3, H, W] in 0..1, of a size of its own: task → its answer in the form of a truth and
-    at the image's size, such as depth [1, H, W] in metres and labels [H, W].
+    """For each image uint8 [3, H, W], of a size of its own: task → its answer in the form of a truth and at
+    the image's size, such as depth [1, H, W] in metres and labels [H, W].
 
     The network sees them at the resolution it was trained at, stretched where the shape differs.
     """
-    seen = torch.cat([at_trained_size(model, image[None]) for image in images])
+    seen = torch.cat([at_trained_size(model, image[None].float() / 255) for image in images])
     said = network(seen).answers
     # One by one to full size: the logits of a large photograph take a gigabyte.
     return [
@@ -33,7 +33,7 @@ def predict(model: Model, network: JointNet, images: Sequence[Tensor]) -> list[d
 
 
 def at_trained_size(model: Model, image: Tensor) -> Tensor:
-    """Images [B, 3, H, W] as the network is used to them."""
+    """Images [B, 3, H, W] in 0..1, at the resolution that the network is used to."""
     size = (model.height, model.width)
     if image.shape[-2:] == size:
         return image

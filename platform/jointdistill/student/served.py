@@ -34,7 +34,7 @@ class Served(PythonModel):  # type: ignore[misc]  # mlflow is read untyped
 
         See `student.predict`.
         """
-        images = torch.from_numpy(np.ascontiguousarray(model_input)).movedim(-1, 1).float() / 255
+        images = torch.from_numpy(np.ascontiguousarray(model_input)).movedim(-1, 1)
         said = predict(self.model, self.network, list(images))
         return {
             task.column: _without_single_channel(torch.stack([answer[name] for answer in said])).numpy()

@@ -39,7 +39,11 @@ def scores(experiment: Experiment, register: str = "") -> dict[str, float]:
 
     def say(message: object) -> None:
         if isinstance(message, StepReport) and message.step % 200 == 0:
-            print(f"  {experiment.name} seed {experiment.seed}: step {message.step}", file=sys.stderr, flush=True)
+            print(
+                f"  {experiment.name} seed {experiment.seed}: step {message.step}",
+                file=sys.stderr,
+                flush=True,
+            )
 
     launch = Launch(workers=0, threads=1, report_every=200, snapshot_every=500, register=register)
     return dict(run(experiment, launch, say).scores)
@@ -65,7 +69,9 @@ def main() -> None:
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         teachers = [make() for make in (teach.scenes_depth, teach.scenes_segmentation)]
         teachers = [replace(t, optimise=replace(t.optimise, steps=asked.teacher_steps)) for t in teachers]
-        for teacher, found in zip(teachers, pool.map(scores, teachers, [t.name for t in teachers]), strict=True):
+        for teacher, found in zip(
+            teachers, pool.map(scores, teachers, [t.name for t in teachers]), strict=True
+        ):
             print(teacher.name, {name: round(value, 3) for name, value in found.items()})
         experiments = [
             replace(made, seed=seed, optimise=replace(made.optimise, steps=asked.steps))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from jointdistill.launch.cluster import connected
@@ -53,15 +56,29 @@ def _train_on_ray(work: Work, receive: Callable[[Message], None]) -> Outcome:
                 name=work.run, storage_path=scratch, failure_config=FailureConfig(max_failures=0)
             ),
         )
-        try:
-            result = trainer.fit()
-        except Exception as failed:
-            refusal = _refusal_in(failed)
-            if refusal:
-                raise refusal from None
-            raise
+        with interruptible():
+            try:
+                result = trainer.fit()
+            except Exception as failed:
+                refusal = _refusal_in(failed)
+                if refusal:
+                    raise refusal from None
+                raise
     outcome: Outcome = result.return_value
     return outcome
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Ctrl-C stays Ctrl-C: Ray's trainer answers it by ending the workers and exiting as if all were well."""
+    ours = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as ended:
+        raise KeyboardInterrupt from ended
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, ours)
 
 
 def _worker(config: dict[str, Any]) -> Outcome | None:

@@ -36,7 +36,7 @@ def scenes() -> Experiment:
         distil=(LogDepthL1(), TemperedKL()),
         weighting=Competence(),
         sampling=Sampling(batch=16, labelled=8, labels={"depth": 0.05, "segmentation": 0.05}),
-        optimise=Optimise(steps=600),
+        optimise=Optimise(steps=800, learning_rate=6e-3),
         floors={"depth/abs_rel": 0.5, "segmentation/miou": 0.1},
     )
 

@@ -33,7 +33,7 @@ def _teacher(name: str, tasks: dict[str, Task]) -> Experiment:
         student=Joint(width=16, blocks=2, decoder=32),
         weighting=LabelsOnly(),
         sampling=Sampling(batch=16, labelled=16),
-        optimise=Optimise(steps=800),
+        optimise=Optimise(steps=800, learning_rate=4e-3),
         anchors=6,
     )
 

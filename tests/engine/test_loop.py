@@ -54,9 +54,18 @@ def test_a_picture_shows_image_truth_teacher_and_student_side_by_side(tmp_path):
     assert Image.open(BytesIO(picture.png)).size[0] == columns * (small.SIZE[1] + 2)
 
 
-@pytest.mark.parametrize("trajectory", [(), (OwnPast(),)])
-def test_stopped_after_a_snapshot_and_resumed_is_as_never_stopped(tmp_path, trajectory):
-    straight = small.work(tmp_path, trajectory=trajectory)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"trajectory": (OwnPast(),)},
+        {"optimise": Optimise(steps=20, ema=0.9)},
+        {"optimise": Optimise(steps=20, optimiser="sgd", schedule="one-cycle")},
+    ],
+    ids=["plain", "own past", "average", "sgd"],
+)
+def test_stopped_after_a_snapshot_and_resumed_is_as_never_stopped(tmp_path, changes):
+    straight = small.work(tmp_path, **changes)
     series = reports(straight)
 
     stopped = replace(straight, run="stopped")
@@ -75,6 +84,26 @@ def test_stopped_after_a_snapshot_and_resumed_is_as_never_stopped(tmp_path, traj
     resumed = reports(stopped)
     assert weights(stopped) == weights(straight)
     assert told | resumed == series
+
+
+def test_the_deterministic_switch_gives_equal_bits(tmp_path):
+    work = small.work(tmp_path)
+    launch = replace(work.launch, deterministic=True)
+    try:
+        runs = [replace(work, run=name, launch=launch) for name in ("one", "two")]
+        assert reports(runs[0]) == reports(runs[1])
+        assert weights(runs[0]) == weights(runs[1])
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+def test_the_student_that_is_exported_is_the_average_where_one_is_kept(tmp_path):
+    alone = {"teachers": {}, "distil": (), "weighting": LabelsOnly()}
+    slow = small.work(tmp_path, optimise=Optimise(steps=20, ema=0.999), **alone)
+    fast = small.work(tmp_path, optimise=Optimise(steps=20), **alone)
+    name = "loss/labels/depth/supervised"
+    assert reports(slow)[20, name] == reports(fast)[20, name]  # the average only looks on
+    assert weights(slow) != weights(fast)
 
 
 def test_without_teachers_nothing_but_labels_is_learnt_from(tmp_path):

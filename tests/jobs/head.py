@@ -56,7 +56,9 @@ def alone() -> dict[str, str]:
 def _wait_for(
     page: str, environment: dict[str, str], process: subprocess.Popen[bytes], log: Path, seconds: float = 90
 ) -> None:
-    request = urllib.request.Request(page, headers={"Authorization": f"Bearer {environment['RAY_AUTH_TOKEN']}"})
+    request = urllib.request.Request(
+        page, headers={"Authorization": f"Bearer {environment['RAY_AUTH_TOKEN']}"}
+    )
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         assert process.poll() is None, log.read_text()
@@ -75,6 +77,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     ours = psutil.Process(process.pid)
     family = [*ours.children(recursive=True), ours]
     process.send_signal(signal.SIGTERM)
-    _, alive = psutil.wait_procs(family, timeout=20)
+    _, alive = psutil.wait_procs(family, timeout=5)
     for left in alive:
         left.kill()
+    process.wait(20)

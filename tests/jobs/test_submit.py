@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine import small
 from tests.jobs.head import alone, head
 
 ROOT = Path(__file__).parents[2]
@@ -27,20 +26,20 @@ def cluster() -> Iterator[dict[str, str]]:
 @pytest.fixture(scope="module")
 def flags(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Of a run of seconds, on data and teachers that lie outside every storage."""
-    folder = tmp_path_factory.mktemp("submitted")
-    small.experiment(folder)
-    return [
-        *("--data", f"{folder}/storage/data/small", "--cache", f"{folder}/cache"),
-        *("--teachers.depth.model", f"{folder}/teachers/depth", "--floors.depth/abs-rel", "1e9"),
-        *("--teachers.segmentation.model", f"{folder}/teachers/segmentation", "--floors.segmentation/miou", "0"),
-        *("--student.width", "4", "--student.decoder", "8", "--optimise.steps", "20", "--report-every", "10"),
-        *("--sampling.labels.depth", "0.4", "--sampling.labels.segmentation", "0.4"),
-        *("--workers", "1", "--threads", "1", "--register", ""),
-    ]
+    return small_flags(tmp_path_factory.mktemp("submitted"))
 
 
 def submit(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = ["ray", "job", "submit", "--working-dir", ".", "--runtime-env", "cluster/runtime-env.yaml", "--"]
+    command = [
+        "ray",
+        "job",
+        "submit",
+        "--working-dir",
+        ".",
+        "--runtime-env",
+        "cluster/runtime-env.yaml",
+        "--",
+    ]
     job = ["python", "jobs/distill.py", "scenes", *arguments]
     return subprocess.run(
         [*command, *job], cwd=ROOT, env=environment, text=True, capture_output=True, timeout=200
@@ -56,10 +55,10 @@ def test_a_relative_storage_is_refused(cluster: dict[str, str], flags: list[str]
 
 
 def test_submitted_it_ends_as_at_home(cluster: dict[str, str], flags: list[str], tmp_path: Path) -> None:
-    submitted = submit(cluster, *flags, "--storage", f"{tmp_path}/there")
+    submitted = submit(cluster, *flags, "--storage", f"{tmp_path}/there", "--workers", "1")
     assert submitted.returncode == 0, submitted.stdout + submitted.stderr
     home = subprocess.run(
-        [sys.executable, "jobs/distill.py", "scenes", *flags, "--storage", f"{tmp_path}/home"],
+        [sys.executable, "jobs/distill.py", "scenes", *flags, "--storage", f"{tmp_path}/home", "--workers", "0"],
         cwd=ROOT, env=alone(), text=True, capture_output=True, timeout=200,
     )  # fmt: skip
     assert home.returncode == 0, home.stdout + home.stderr

@@ -108,14 +108,19 @@ class Experiment:
                 )
 
     def _refuse_the_untaught(self) -> None:
-        compared = {loss.of_task for loss in self.distil} if self.teachers else set()
+        compared = {loss.of_task for loss in self.distil} if self.heard else set()
         for task in self.tasks:
             share = self.sampling.labels.get(task, 1.0) if self.sampling.labelled else 0.0
             if not share and task not in compared:
                 raise Refusal(
-                    f"Nobody teaches '{task}': it has no labels and no distillation loss. Raise "
-                    f"--sampling.labels {task} and --sampling.labelled, or give it a teacher and a loss."
+                    f"Nobody teaches '{task}': it has no labels and no distillation loss, so raise its "
+                    "share in --sampling.labels and --sampling.labelled, or give it a teacher and a loss."
                 )
+
+    @property
+    def heard(self) -> Mapping[str, TeacherRecipe]:
+        """The teachers that run: none where the weighting would not listen to them."""
+        return self.teachers if self.weighting.teaches else {}
 
     def describe(self) -> dict[str, JSON]:
         """The whole experiment as plain JSON: MLflow's parameters, and what is hashed."""

@@ -41,7 +41,7 @@ class Refused:
 
     def __call__(self, job: Job, *arguments: str) -> str:
         said = self.ended(job, *arguments)
-        (sentence,) = said.splitlines(); open("/tmp/jobsmith/said","a").write(said)
+        (sentence,) = said.splitlines()
         assert sentence.startswith("error: "), said
         assert sentence.endswith((".", "?")), said
         return sentence.removeprefix("error: ")

@@ -63,7 +63,11 @@ class Augment(Recipe):
         warp = self._warp(drawn)
         height, width = batch.image.shape[-2:]
         image = self._colour(resample(batch.image, warp, (height, width), "bilinear"), drawn)
-        truth = {name: tasks[name].warp(truth, warp, (height, width)) for name, truth in batch.truth.items()}
+        rows = batch.labelled  # all other rows are unknown, and stay so in any view
+        truth = {
+            name: torch.cat([tasks[name].warp(truth[:rows], warp[:rows], (height, width)), truth[rows:]])
+            for name, truth in batch.truth.items()
+        }
         return replace(batch, image=image, truth=truth, warp=warp)
 
     def _warp(self, drawn: Tensor) -> Warp:

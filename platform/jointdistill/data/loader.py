@@ -50,7 +50,7 @@ class Sampling(Recipe):
             )
         for task, share in self.labels.items():
             if not 0 <= share <= 1:
-                raise Refusal(f"--sampling.labels {task} {share} is no share: give a number in 0..1.")
+                raise Refusal(f"--sampling.labels: {share} for {task} is no share, give a number in 0..1.")
 
 
 class Share(NamedTuple):

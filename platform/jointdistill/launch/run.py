@@ -42,7 +42,7 @@ def run(experiment: Experiment, launch: Launch, watch: Watch) -> Outcome:
     """
     settled = settle(experiment, launch)
     store = open_store(settled.work.storage)
-    tracking = Tracking.at(settled.tracking, experiment.name, store)
+    tracking = Tracking.at(settled.tracking, experiment.data, store)
     done = result(store, settled.work.run)
     if done is not None and tracking.finished(settled.subject.identity):
         watch(Note(f"{settled.work.run} is finished already; --fresh runs it again."))
@@ -67,7 +67,7 @@ def settle(experiment: Experiment, launch: Launch) -> Settled:
     card = card_at(data)
     store = open_store(storage)
     tasks = {name: task.described_by(card) for name, task in experiment.tasks.items()}
-    pinned = {name: recipe.pin(store, tracking) for name, recipe in experiment.teachers.items()}
+    pinned = {name: recipe.pin(store, tracking) for name, recipe in experiment.heard.items()}
     digests = {name: recipe.build(tasks, store).card.digest for name, recipe in pinned.items()}
     subject = Subject(experiment, card.fingerprint, digests)
     name = launch.run or f"{experiment.name}-{subject.identity[:10]}"

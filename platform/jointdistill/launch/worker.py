@@ -83,7 +83,7 @@ def build(work: Work, ranks: Ranks, say: Callable[[Message], None]) -> Loop:
     teachers = {
         # Convolutions without a backward pass run a fifth faster in this layout, on CPU too.
         name: recipe.build(tasks, store).freeze().to(ranks.device, memory_format=torch.channels_last)
-        for name, recipe in experiment.teachers.items()
+        for name, recipe in experiment.heard.items()
     }
     parts = assemble(experiment, launch, ranks, tasks, teachers)
     parts.trajectory = remember(parts, train, slices, card.fingerprint, store)

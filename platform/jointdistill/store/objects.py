@@ -131,5 +131,6 @@ def _checked(key: str) -> str:
 
 
 def _first_line(error: BaseException) -> str:
-    """What the client says first; the server's XML and a dump of the client's state follow."""
-    return re.split(r"\n|: <", str(error).strip())[0].removesuffix(".")
+    """What the client says first, without its patience; the server's XML and a dump of its state follow."""
+    said = re.split(r"\n|: <", str(error).strip())[0].removesuffix(".")
+    return re.sub(r" in [\d.]+m?s, after .*retry_timeout: \w+ *", " ", said)

@@ -28,7 +28,7 @@ class RecordColumn(NamedTuple):
 class Task(Recipe, ABC):
     """What a student can be asked. A task is a frozen recipe of pure functions; it keeps no state.
 
-    Answers are float [B, C, H, W] at the full size of the image; truths are what `decode` makes of the
+    Answers are float [B, C, h, w] at the size the network works at; truths are what `decode` makes of the
     stored column, batched.
     """
 

@@ -20,8 +20,17 @@ def resample(
     """The views [B, C, *size] of canonical values [B, C, H, W]; 0 where a view looks past the edge."""
     to_grid = _TO_GRID.to(values)
     theta = to_grid @ warp.inverse().matrix.to(values) @ torch.linalg.inv(to_grid)
-    grid = F.affine_grid(theta[:, :2], [len(values), 1, *size], align_corners=False)
+    grid = _affine_grid(theta[:, :2], size)
     return F.grid_sample(values, grid, mode=mode, padding_mode="zeros", align_corners=False)
+
+
+def _affine_grid(theta: Tensor, size: tuple[int, int]) -> Tensor:
+    """[B, *size, 2] where `theta` [B, 2, 3] takes the pixels' centres. As `F.affine_grid`, but as sums of
+    rows and columns: its matrix product takes twenty times as long on a CPU."""
+    y, x = ((2 * torch.arange(side, device=theta.device) + 1) / side - 1 for side in size)
+    across = theta[:, :, :1] * x  # [B, 2, W]
+    down = theta[:, :, 1:2] * y + theta[:, :, 2:]  # [B, 2, H]
+    return (across[:, :, None] + down[..., None]).permute(0, 2, 3, 1)
 
 
 def fit(answer: Tensor, size: torch.Size) -> Tensor:

@@ -52,7 +52,7 @@ class TeacherCard:
             unit = self.units.get(task, "")
             if unit != tasks[task].unit:
                 raise Refusal(
-                    f"The teacher '{name}' gives {task} in '{unit}', not in '{tasks[task].unit}': "
+                    f"The teacher '{name}' gives {task} in {unit or 'no unit'}, not in {tasks[task].unit or 'none'}: "
                     "convert its answer and write the unit in its card."
                 )
             if isinstance(asked := tasks[task], Segmentation):
@@ -63,8 +63,8 @@ class TeacherCard:
             if mine != data:
                 raise Refusal(
                     f"The teacher '{name}' has other classes than the data set: class {place} is "
-                    f"{_quoted(mine)} for it and {_quoted(data)} in the data's card. "
-                    "Train one on these classes."
+                    f"{_quoted(mine)} for it and {_quoted(data)} in the data's card, so "
+                    "train one on these classes."
                 )
 
 

@@ -25,7 +25,7 @@ _CERTAIN = 8.0
 @final
 @dataclass(frozen=True)
 class Oracle(TeacherRecipe):
-    """Reads the batch's truth, label budget or not, so it belongs in tests and upper bounds only."""
+    """Reads the truth that the batch carries, so it knows nothing of an image without a label."""
 
     noise: float = 0.0
     """How wrong it is: standard deviation of a factor e^x on a depth, and of the logits in units of their

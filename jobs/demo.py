@@ -14,6 +14,8 @@ from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import tyro
+
+from jobs import distill, prepare, teach
 from jointdistill.experiment import Experiment, Launch
 from jointdistill.launch.addresses import storage_of, tracking_of
 from jointdistill.launch.cluster import connected
@@ -23,8 +25,6 @@ from jointdistill.launch.prepare import DataOrder
 from jointdistill.launch.prepare import prepare as draw
 from jointdistill.launch.run import run
 from jointdistill.launch.work import Outcome
-
-from jobs import distill, prepare, teach
 
 TEACHERS = {"depth teacher": teach.scenes_depth, "segmentation teacher": teach.scenes_segmentation}
 ARMS = {

@@ -23,7 +23,7 @@ from jointdistill.weighting.none import LabelsOnly
 def scenes() -> Experiment:
     """Streets and rooms: a depth and a segmentation teacher into one student of 0.20 M parameters.
 
-    5 % of the labels, all of the images. The teachers are those of `jobs/teach.py`.
+    All of the images, 5 % of the labels. The teachers are those of `jobs/teach.py`.
     """
     return Experiment(
         name="scenes",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from jointdistill.data.loader import Sampling
 from jointdistill.experiment import Experiment, Launch, Optimise
@@ -43,9 +42,8 @@ EXPERIMENTS = {"scenes-depth": scenes_depth, "scenes-segmentation": scenes_segme
 
 def main(arguments: Sequence[str]) -> None:
     """Train the teacher and register it under its experiment's name."""
-    order = parse(EXPERIMENTS, __doc__ or "", Launch(), arguments)
-    name = order.launch.register or order.experiment.name
-    show(replace(order, launch=replace(order.launch, register=name)))
+    name = next(iter(arguments), "")
+    show(parse(EXPERIMENTS, __doc__ or "", Launch(register=name), arguments))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The demo's distillation with nothing to train first: its sizes, drawn scenes, teachers of random weights."""
+"""The demo's distillation with nothing to train first: its sizes, drawn scenes, random teachers."""
 
 from __future__ import annotations
 

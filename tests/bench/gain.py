@@ -86,7 +86,8 @@ def main() -> None:
         gains.append(100 * (taught["segmentation/miou"] - alone["segmentation/miou"]))
         drops.append(1 - taught["depth/abs_rel"] / alone["depth/abs_rel"])
         print(
-            f"seed {seed}: mIoU {100 * alone['segmentation/miou']:.1f} → {100 * taught['segmentation/miou']:.1f}, "
+            f"seed {seed}: mIoU {100 * alone['segmentation/miou']:.1f} → "
+            f"{100 * taught['segmentation/miou']:.1f}, "
             f"AbsRel {alone['depth/abs_rel']:.3f} → {taught['depth/abs_rel']:.3f}"
         )
     said = {

@@ -188,9 +188,10 @@ def share_of(recipe: TrajectoryRecipe, experiment: Experiment, launch: Launch, p
                 train_step(batch, parts)
             took[on].append(stepping.seconds)
         if (step + 1) % loader.steps_per_epoch == 0:
+            feedback = loop.examiner.feedback({})  # the weighting wants it anyway
             with merging:
                 source.merge(parts.ranks.gather)
-                source.observe(loop.examiner.feedback({}))
+                source.observe(feedback)
     without = median(took[False][began:])
     merge = merging.seconds / len(took[True]) / without
     shares = [on / off - 1 + merge for on, off in zip(took[True][began:], took[False][began:], strict=True)]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.tasks.normals import Normals
 from torch import Tensor
 
 from jointdistill.recipe import recipes_in
 from jointdistill.tasks.base import Task
 from jointdistill.types import Card, Warp
+from tests.tasks.normals import Normals
 
 CARD = Card("shapes", classes=("sky", "road", "house", "tree", "car"))
 KINDS = [*recipes_in("jointdistill.tasks", Task).values(), Normals]

@@ -6,12 +6,12 @@ from dataclasses import MISSING, fields
 
 import pytest
 import torch
-from tests.distill.pair import CHANNELS, LAYER, batch, leaves, prediction
 from torch import Tensor
 
 from jointdistill.distill.base import Distil, DistilRecipe
 from jointdistill.recipe import describe, digest, recipes_in
 from jointdistill.types import Prediction, Refusal
+from tests.distill.pair import CHANNELS, LAYER, batch, leaves, prediction
 
 NEEDED = {"task": "depth", "layer": LAYER}
 """What a recipe without a default for it is given."""

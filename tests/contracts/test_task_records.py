@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+
+from jointdistill.tasks.base import Task
 from tests.contracts.any_task import (
     HEIGHT,
     IMAGES,
@@ -19,8 +21,6 @@ from tests.contracts.any_task import (
     truth_of,
     warp_by,
 )
-
-from jointdistill.tasks.base import Task
 
 pytestmark = each_task
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
+from jointdistill.recipe import describe, digest
+from jointdistill.tasks.base import Task
+from jointdistill.types import Warp
 from tests.contracts.any_task import (
     CARD,
     HEIGHT,
@@ -22,10 +26,6 @@ from tests.contracts.any_task import (
     truth_of,
     warp_by,
 )
-
-from jointdistill.recipe import describe, digest
-from jointdistill.tasks.base import Task
-from jointdistill.types import Warp
 
 pytestmark = each_task
 

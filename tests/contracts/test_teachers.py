@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.engine.tracked import TASKS, saved, write
-from tests.teachers.scene import batch_of
 
 from jointdistill.recipe import describe, digest, recipes_in
 from jointdistill.store.base import Store
@@ -17,6 +15,8 @@ from jointdistill.store.objects import open_store
 from jointdistill.teachers.base import Teacher, TeacherRecipe
 from jointdistill.teachers.registered import Registered
 from jointdistill.types import Batch, Prediction, Refusal, Warp
+from tests.engine.tracked import TASKS, saved, write
+from tests.teachers.scene import batch_of
 
 EXAMPLES: dict[type[TeacherRecipe], Callable[[Path], TeacherRecipe]] = {
     Registered: lambda folder: Registered(str(write(saved(), folder / "model"))),

@@ -7,11 +7,11 @@ import json
 import pytest
 import torch
 from safetensors.torch import load, save
-from tests.trajectory.scene import IMAGES, ZOOMED, alone, anchors, batch, predict, setting
 
 from jointdistill.recipe import describe, digest, recipes_in
 from jointdistill.trajectory.base import Setting, Trajectory, TrajectoryRecipe
 from jointdistill.types import Batch, Feedback, Prediction, Refusal, State
+from tests.trajectory.scene import IMAGES, ZOOMED, alone, anchors, batch, predict, setting
 
 RECIPES = recipes_in("jointdistill.trajectory", TrajectoryRecipe)
 NOBODY: dict[str, Prediction] = {}

@@ -6,6 +6,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor
+
+from jointdistill.recipe import describe, digest, methods_in
+from jointdistill.types import Feedback, Stats, Term
+from jointdistill.weighting.base import Weighting, WeightingRecipe
 from tests.weighting.confidence import Confidence
 from tests.weighting.play import (
     FEEDBACK,
@@ -21,11 +26,6 @@ from tests.weighting.play import (
 )
 from tests.weighting.surgery import Surgery
 from tests.weighting.uncertainty import Uncertainty
-from torch import Tensor
-
-from jointdistill.recipe import describe, digest, methods_in
-from jointdistill.types import Feedback, Stats, Term
-from jointdistill.weighting.base import Weighting, WeightingRecipe
 
 SHIPPED = methods_in("jointdistill.weighting", WeightingRecipe)
 KINDS = [*SHIPPED.values(), Confidence, Uncertainty, Surgery]

@@ -1,5 +1,6 @@
-import torch
 from dataclasses import replace
+
+import torch
 
 from jointdistill.data.augment import Augment
 from jointdistill.tasks.depth import Depth
@@ -56,8 +57,10 @@ def test_image_and_truths_move_together_and_depth_shrinks_by_the_zoom():
 def test_the_warp_says_where_a_view_lies():
     batch = scene()
     ramp = torch.linspace(0, 1, 64).expand(6, 3, 32, 64)
-    coordinates = torch.stack([ramp[:, 0], torch.linspace(0, 1, 32)[:, None].expand(6, 32, 64), ramp[:, 2]], 1)
-    view = replace(PLAIN, flip=0.5, zoom=(1.3, 2.0))(replace(batch, image=coordinates), TASKS)
+    coordinates = torch.stack(
+        [ramp[:, 0], torch.linspace(0, 1, 32)[:, None].expand(6, 32, 64), ramp[:, 2]], 1
+    )
+    view = replace(PLAIN, flip=0.5, zoom=(1.3, 2.0))(replace(batch, image=coordinates, truth={}), TASKS)
     middle = view.warp.inverse().points(torch.full((6, 1, 2), 0.5))[:, 0]
     # The ramps run over pixel centres, the warp over edges: the middle of the view reads the same in both.
     seen = view.image[:, :2, 15:17, 31:33].mean((2, 3))

@@ -22,7 +22,9 @@ def loader(tmp_path_factory):
 def shared(loader: Loader, share: Share, **sampling: object) -> Loader:
     """The same loader for another rank."""
     slices = divide(loader.cache, replace(loader.sampling, **sampling), loader.tasks, feedback=0.2)
-    return Loader(loader.cache, slices, replace(loader.sampling, **sampling), loader.tasks, loader.seed, share)
+    return Loader(
+        loader.cache, slices, replace(loader.sampling, **sampling), loader.tasks, loader.seed, share
+    )
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 4])
@@ -100,7 +102,9 @@ def test_evaluation_sees_each_image_once_over_all_ranks(loader):
     labels = {"segmentation": np.arange(5), "depth": np.array([1, 2, 7])}
     for world in (1, 2, 3):
         seen: list[int] = []
-        batches = [list(in_order(loader.cache, loader.tasks, labels, Share(rank, world))) for rank in range(world)]
+        batches = [
+            list(in_order(loader.cache, loader.tasks, labels, Share(rank, world))) for rank in range(world)
+        ]
         assert len({len(of_rank) for of_rank in batches}) == 1  # a sharded network computes only together
         for batch in (batch for of_rank in batches for batch in of_rank):
             seen += batch.index[batch.present["segmentation"]].tolist()

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import torch
-from tests.distill.pair import LAYER, batch, prediction
 from torch import Tensor
 
 from jointdistill.distill.attention_map import AttentionMap
 from jointdistill.types import Prediction
+from tests.distill.pair import LAYER, batch, prediction
 
 DISTIL = AttentionMap("depth", LAYER).build({LAYER: 2}, {LAYER: 3})
 

@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 from kornia.losses import kl_div_loss_2d
-from tests.distill.pair import CHANNELS, LAYER, batch, leaves, prediction
 
 from jointdistill.distill.channel_wise import ChannelWise
 from jointdistill.types import Refusal
+from tests.distill.pair import CHANNELS, LAYER, batch, leaves, prediction
 
 TASK = "segmentation"
 

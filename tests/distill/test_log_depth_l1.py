@@ -3,11 +3,11 @@ from __future__ import annotations
 import math
 
 import torch
-from tests.distill.pair import batch, prediction
 from torch import Tensor
 
 from jointdistill.distill.log_depth_l1 import LogDepthL1
 from jointdistill.types import Prediction
+from tests.distill.pair import batch, prediction
 
 DISTIL = LogDepthL1().build({}, {})
 

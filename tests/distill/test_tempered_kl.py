@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.distill.pair import batch, prediction
 from torch.nn import functional as F
 
 from jointdistill.distill.tempered_kl import TemperedKL
 from jointdistill.types import Refusal
+from tests.distill.pair import batch, prediction
 
 TASK = "segmentation"
 

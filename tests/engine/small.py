@@ -1,4 +1,4 @@
-"""A whole run in miniature: 32 images of 32x64, two teachers with random weights, a student of 20 k parameters."""
+"""A whole run in miniature: 32 images of 32x64, two teachers with random weights, a small student."""
 
 from __future__ import annotations
 

@@ -58,7 +58,9 @@ def test_a_step_does_not_wait_for_the_device(tmp_path):
 
     device = torch.device("cuda")
     work = small.work(tmp_path)
-    loop = build(replace(work, launch=replace(work.launch, device="cuda")), Ranks(device), lambda message: None)
+    loop = build(
+        replace(work, launch=replace(work.launch, device="cuda")), Ranks(device), lambda message: None
+    )
     batches = [loop.loader.batch(step).to(device) for step in range(4)]
     train_step(batches[0], loop.parts)
     torch.cuda.synchronize()

@@ -20,7 +20,6 @@ from jointdistill.trajectory.own_past import OwnPast
 from jointdistill.types import StepReport
 from tests.engine import small
 
-
 OWN = {"images_per_s", "trajectory/gate_open"}
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.engine.server import elsewhere, free_port, served
-from tests.engine.tracked import saved, subject, track, with_way
 
 from jointdistill.engine.registry import Published, champion, publish
 from jointdistill.engine.tracking import Tracking
 from jointdistill.store.registry import model_files
 from jointdistill.types import Refusal
+from tests.engine.server import elsewhere, free_port, served
+from tests.engine.tracked import saved, subject, track, with_way
 
 BETTER = {"depth/abs_rel": 0.15, "segmentation/miou": 0.52}
 LOPSIDED = {"depth/abs_rel": 0.10, "segmentation/miou": 0.45}

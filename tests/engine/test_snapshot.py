@@ -23,7 +23,10 @@ def same(left: Snapshot, right: Snapshot) -> bool:
 
 
 def test_a_state_comes_back_as_it_was_and_is_no_pickle():
-    state = ({"a": torch.tensor([1.5, torch.nan]), "b": torch.empty(0, 3)}, {"deep": {"list": [1, None, "x"]}})
+    state = (
+        {"a": torch.tensor([1.5, torch.nan]), "b": torch.empty(0, 3)},
+        {"deep": {"list": [1, None, "x"]}},
+    )
     content = pack(state)
     tensors, plain = unpack(content)
     torch.testing.assert_close(tensors, state[0], equal_nan=True)

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from tests.engine.tracked import report, subject, track
 
 from jointdistill.data.loader import Sampling
 from jointdistill.engine.lineage import commit, package_digest
@@ -20,6 +19,7 @@ from jointdistill.engine.tracking import Subject, TrackedRun, Tracking
 from jointdistill.store.objects import open_store
 from jointdistill.tasks.depth import Depth
 from jointdistill.types import Refusal
+from tests.engine.tracked import report, subject, track
 
 
 def series(run: TrackedRun, key: str) -> list[tuple[int, float]]:

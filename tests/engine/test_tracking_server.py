@@ -6,13 +6,12 @@ import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from tests.engine.server import free_port, served
-from tests.engine.tracked import report, saved, subject, track
-
 from jointdistill.engine.registry import publish
 from jointdistill.store.objects import open_store
 from jointdistill.store.registry import model_files
 from jointdistill.teachers.registered import Registered
+from tests.engine.server import free_port, served
+from tests.engine.tracked import report, saved, subject, track
 
 
 def test_a_server_may_be_away_for_a_while(tmp_path: Path) -> None:

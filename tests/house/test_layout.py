@@ -47,7 +47,10 @@ def test_constraints_pin_names_and_versions_only():
 
 def test_every_dependency_is_pinned():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    pinned = {line.partition("==")[0].lower().replace("_", "-") for line in (ROOT / "constraints.txt").read_text().split()}
+    pinned = {
+        line.partition("==")[0].lower().replace("_", "-")
+        for line in (ROOT / "constraints.txt").read_text().split()
+    }
     asked = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
     names = {item.partition("[")[0].partition(">")[0].partition("=")[0].lower() for item in asked}
     assert names <= pinned

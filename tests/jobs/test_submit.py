@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.jobs.head import alone, head
+from tests.jobs.order import small_flags
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,19 +31,13 @@ def flags(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 def submit(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [
-        "ray",
-        "job",
-        "submit",
-        "--working-dir",
-        ".",
-        "--runtime-env",
-        "cluster/runtime-env.yaml",
-        "--",
-    ]
-    job = ["python", "jobs/distill.py", "scenes", *arguments]
+    command = "ray job submit --working-dir . --runtime-env cluster/runtime-env.yaml --"
+    return run([*command.split(), "python", "jobs/distill.py", "scenes", *arguments], environment)
+
+
+def run(command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*command, *job], cwd=ROOT, env=environment, text=True, capture_output=True, timeout=200
+        command, cwd=ROOT, env=environment, text=True, capture_output=True, timeout=200, check=False
     )
 
 
@@ -57,10 +52,8 @@ def test_a_relative_storage_is_refused(cluster: dict[str, str], flags: list[str]
 def test_submitted_it_ends_as_at_home(cluster: dict[str, str], flags: list[str], tmp_path: Path) -> None:
     submitted = submit(cluster, *flags, "--storage", f"{tmp_path}/there", "--workers", "1")
     assert submitted.returncode == 0, submitted.stdout + submitted.stderr
-    home = subprocess.run(
-        [sys.executable, "jobs/distill.py", "scenes", *flags, "--storage", f"{tmp_path}/home", "--workers", "0"],
-        cwd=ROOT, env=alone(), text=True, capture_output=True, timeout=200,
-    )  # fmt: skip
+    job = [sys.executable, "jobs/distill.py", "scenes"]
+    home = run([*job, *flags, "--storage", f"{tmp_path}/home", "--workers", "0"], alone())
     assert home.returncode == 0, home.stdout + home.stderr
     there, here = (_result(tmp_path / place) for place in ("there", "home"))
     assert there["digest"] == here["digest"]

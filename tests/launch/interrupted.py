@@ -1,6 +1,5 @@
 """A run long enough to be interrupted: `python -m tests.launch.interrupted FOLDER WORKERS`."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path

@@ -66,7 +66,11 @@ def test_mlflow_has_one_point_a_report_and_the_whole_experiment(tmp_path):
     client, found = only_run(tmp_path)
     assert found.info.status == "FINISHED"
     assert found.data.params["weighting.recipe"] == "Competence"
-    assert {"jointdistill.identity", "jointdistill.data", "jointdistill.teacher.depth"} <= found.data.tags.keys()
+    assert {
+        "jointdistill.identity",
+        "jointdistill.data",
+        "jointdistill.teacher.depth",
+    } <= found.data.tags.keys()
     history = client.get_metric_history(found.info.run_id, "loss/labels/depth/supervised")
     assert [point.step for point in history] == [10, 20]
     assert found.data.metrics["val/depth/abs_rel"] == pytest.approx(outcome.scores["depth/abs_rel"])

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 from mlflow.exceptions import MlflowException
-from tests.engine.tracked import saved, with_way
 
 from jointdistill.nets.saved import DESCRIPTION, load, read_description
 from jointdistill.student.export import REQUIRED, export, requirements
+from tests.engine.tracked import saved, with_way
 
 
 @pytest.fixture(scope="module")

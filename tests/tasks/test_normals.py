@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tests.tasks.normals import Normals
 
 from jointdistill.types import Card, Warp
+from tests.tasks.normals import Normals
 
 TASK = Normals()
 MIRROR = Warp(torch.tensor([[[-1.0, 0.0, 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]]))

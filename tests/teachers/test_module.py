@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
-from tests.engine.tracked import TASKS
-from tests.teachers.scene import batch_of
 from torch import nn
 
 from jointdistill.store.objects import open_store
 from jointdistill.teachers.base import TeacherCard
 from jointdistill.teachers.module import ModuleTeacher
 from jointdistill.types import Refusal
+from tests.engine.tracked import TASKS
+from tests.teachers.scene import batch_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "teachers.md"
 DEPTH = {"depth": TASKS["depth"]}

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.engine.tracked import TASKS
-from tests.teachers.scene import batch_of
 
 from jointdistill.store.objects import open_store
 from jointdistill.teachers.base import Teacher
 from jointdistill.teachers.oracle import Oracle
 from jointdistill.types import Refusal
+from tests.engine.tracked import TASKS
+from tests.teachers.scene import batch_of
 
 
 @pytest.fixture

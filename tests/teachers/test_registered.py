@@ -11,9 +11,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.engine.tracked import TASKS, saved, subject, track, with_way, write
-from tests.tasks.normals import Normals
-from tests.teachers.scene import batch_of
 
 from jointdistill.nets import saved as saved_files
 from jointdistill.nets.saved import load, read_description
@@ -22,6 +19,9 @@ from jointdistill.store.objects import open_store
 from jointdistill.tasks.depth import Depth
 from jointdistill.teachers.registered import Registered
 from jointdistill.types import Refusal
+from tests.engine.tracked import TASKS, saved, subject, track, with_way, write
+from tests.tasks.normals import Normals
+from tests.teachers.scene import batch_of
 
 NOWHERE = "sqlite:///nowhere.db"
 

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from tests.trajectory.scene import FLIPPED, GRID, IMAGES, PLAIN, TASKS, ZOOMED, batch, predict, setting
 from torch import Tensor
 
 from jointdistill.trajectory.judge import Judge
@@ -11,6 +10,7 @@ from jointdistill.trajectory.points import centres, visible
 from jointdistill.trajectory.record import Layout, Records
 from jointdistill.trajectory.sight import look, replay
 from jointdistill.types import Warp
+from tests.trajectory.scene import FLIPPED, GRID, IMAGES, PLAIN, TASKS, ZOOMED, batch, predict, setting
 
 CELLS = GRID[0] * GRID[1]
 LAYOUT = Layout.of(TASKS, "decoder", GRID, CELLS)

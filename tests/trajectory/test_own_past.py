@@ -2,10 +2,10 @@ import itertools
 
 import pytest
 import torch
-from tests.trajectory.scene import GRID, IMAGES, TASKS, ZOOMED, alone, batch, predict, setting
 
 from jointdistill.trajectory.own_past import OwnPast, OwnPastTrajectory
 from jointdistill.types import Prediction, Refusal, State
+from tests.trajectory.scene import GRID, IMAGES, TASKS, ZOOMED, alone, batch, predict, setting
 
 RECIPE = OwnPast(gain=1.0, ramp=0.0, points=12, grid=GRID)
 ONE_TEACHER = {"wise": tuple(TASKS)}

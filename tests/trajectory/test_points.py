@@ -1,5 +1,4 @@
 import torch
-from tests.trajectory.scene import CELL, GRID, PLAIN, batch, predict
 
 from jointdistill.tasks.geometry import at_points
 from jointdistill.trajectory.points import (
@@ -10,6 +9,7 @@ from jointdistill.trajectory.points import (
     strip_points,
     visible,
 )
+from tests.trajectory.scene import CELL, GRID, PLAIN, batch, predict
 
 
 def test_centres_run_row_by_row() -> None:

@@ -4,11 +4,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from tests.trajectory.scene import TASKS
 
 from jointdistill.trajectory.arrow import from_bytes, to_bytes
 from jointdistill.trajectory.record import Layout, Records
 from jointdistill.types import Refusal
+from tests.trajectory.scene import TASKS
 
 LAYOUT = Layout.of(TASKS, "decoder", (16, 32), 32)
 HANGS_ON = {"data": "a1", "model": "b2"}

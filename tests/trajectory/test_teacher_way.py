@@ -2,10 +2,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tests.trajectory.scene import IMAGES, ZOOMED, anchors, batch, predict, setting
 
 from jointdistill.trajectory.teacher_way import TeacherWay, TeacherWayTrajectory
 from jointdistill.types import Feedback, Prediction, Refusal
+from tests.trajectory.scene import IMAGES, ZOOMED, anchors, batch, predict, setting
 
 RECIPE = TeacherWay(gain=1.0, ramp=0.0)
 WAY = anchors(0.8, 0.4, 0.0)

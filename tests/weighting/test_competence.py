@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tests.weighting.play import FEEDBACK, TERMS, by, falling, weighed
-from tests.weighting.toy import DEPTH, SEGMENTATION, THREE, TWO, feedback, learnt, played
 
 from jointdistill.types import Feedback, Stats
 from jointdistill.weighting.competence import Competence
+from tests.weighting.play import FEEDBACK, TERMS, by, falling, weighed
+from tests.weighting.toy import DEPTH, SEGMENTATION, THREE, TWO, feedback, learnt, played
 
 # -- size ------------------------------------------------------------------------------------------------
 

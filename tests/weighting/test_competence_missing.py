@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tests.weighting.play import TERMS, by, falling, stored
-from tests.weighting.toy import SEGMENTATION, played
 
 from jointdistill.types import Feedback, Refusal, Stats
 from jointdistill.weighting.base import Need
 from jointdistill.weighting.competence import Competence
+from tests.weighting.play import TERMS, by, falling, stored
+from tests.weighting.toy import SEGMENTATION, played
 
 # -- what is missing -------------------------------------------------------------------------------------
 

@@ -4,12 +4,12 @@ import math
 
 import pytest
 import torch
-from tests.weighting.play import TERMS, by, falling, play, weighed
 
 from jointdistill.types import Refusal
 from jointdistill.weighting.equal import Equal
 from jointdistill.weighting.none import LabelsOnly
 from jointdistill.weighting.static import Static
+from tests.weighting.play import TERMS, by, falling, play, weighed
 
 
 def test_labels_only_is_the_sum_of_the_supervised_losses() -> None:

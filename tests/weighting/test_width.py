@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
+from torch import Tensor
+
+from jointdistill.types import Losses, Stats, Term
 from tests.weighting.confidence import Confidence
 from tests.weighting.play import gram_of, losses_of
 from tests.weighting.surgery import Surgery, projected
 from tests.weighting.uncertainty import Uncertainty
-from torch import Tensor
-
-from jointdistill.types import Losses, Stats, Term
 
 TEACHERS = tuple(Term(name, "segmentation", "tempered_kl") for name in ("one", "two", "three"))
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from tests.weighting.play import FEEDBACK, TERMS, by, falling, play
 from torch import Tensor
 
 from jointdistill.types import Feedback, Stats, Term
 from jointdistill.weighting.competence import Competence, CompetenceWeights
+from tests.weighting.play import FEEDBACK, TERMS, by, falling, play
 
 DEPTH = Term("near", "depth", "log_l1")
 SEGMENTATION = Term("city", "segmentation", "tempered_kl")

@@ -47,7 +47,7 @@ class Augment(Recipe):
         low, high = self.zoom
         if not 1 <= low <= high:
             raise Refusal(
-                f"--augment.zoom {low} {high} must rise from 1 or more: a view cannot show more than the image."
+                f"--augment.zoom {low} {high} must rise from 1: a view cannot show more than its image."
             )
         if not 0 <= self.flip <= 1:
             raise Refusal(f"--augment.flip {self.flip} is no probability: give a number in 0..1.")

@@ -216,9 +216,9 @@ def in_order(
 def allowed_truth(
     cache: Cache, tasks: Mapping[str, Task], task: str, rows: Rows, allowed: NDArray[np.bool_]
 ) -> torch.Tensor:
-    """The truths of some rows, unknown where they may not be looked at: what is not there cannot leak."""
-    truth = cache.truth(task, rows)
-    truth[~allowed] = tasks[task].unknown(cache.height, cache.width)
+    """The truths of some rows, unknown where they may not be looked at: what is not read cannot leak."""
+    truth = np.repeat(tasks[task].unknown(cache.height, cache.width)[None], len(rows), 0)
+    truth[allowed] = cache.truth(task, rows[allowed])
     return torch.from_numpy(truth)
 
 

@@ -124,7 +124,7 @@ class Loop:
             named = f" (images {', '.join(unsound[:8])})" if unsound else ""
             raise Refusal(
                 f"No gradient was finite in the {len(recent)} steps before step {self.parts.step}{named}: "
-                "lower --optimise.learning-rate, or look at these images and at what the teachers say of them."
+                "lower --optimise.learning-rate, or look at these images and their teachers' answers."
             )
 
     def _snapshot(self) -> None:

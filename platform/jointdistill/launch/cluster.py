@@ -85,6 +85,6 @@ def _refuse_small(workers: int, device: str) -> None:
     autoscales = bool(os.environ.get("JOINTDISTILL_AUTOSCALES"))
     if there < workers and not autoscales:
         raise Refusal(
-            f"{workers} workers need {workers} {kind}s and the cluster has {there:g}: lower --workers, add nodes, "
-            "or set JOINTDISTILL_AUTOSCALES=1 where an autoscaler will bring them."
+            f"{workers} workers need {workers} {kind}s and the cluster has {there:g}: lower --workers, add "
+            "nodes, or set JOINTDISTILL_AUTOSCALES=1 where an autoscaler will bring them."
         )

@@ -67,8 +67,9 @@ def evaluate_saved(order: EvaluateOrder) -> Scores:
     cache = build_cache(open_store(data), card, order.split, tasks, Path(order.launch.cache_folder))
     scores = score(model, network, cache, tasks)
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    row = (order.model, {**scores, "parameters": float(parameters)})
-    CONSOLE.print(table(f"{card.name}, {order.split}: {len(cache)} images", [row]))
+    row = {**scores, "parameters": float(parameters)}
+    CONSOLE.print(order.model, soft_wrap=True)
+    CONSOLE.print(table(f"{card.name}, {order.split}: {len(cache)} images", [("", row)]))
     if output:
         report: dict[str, JSON] = {
             "model": order.model, "digest": model.digest, "data": data, "fingerprint": card.fingerprint,

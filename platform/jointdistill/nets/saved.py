@@ -66,7 +66,8 @@ def read_description(content: bytes, name: str) -> Model:
         )
     except (ValueError, KeyError, TypeError, AttributeError) as wrong:
         raise Refusal(
-            f"The model '{name}' cannot be read: {wrong}. Train it again, or give one that this version wrote."
+            f"The model '{name}' cannot be read: {wrong}. Train it again, or give one that this "
+            "version wrote."
         ) from wrong
 
 
@@ -78,7 +79,8 @@ def load(files: Mapping[str, bytes], name: str) -> tuple[Model, JointNet]:
     model = read_description(files[DESCRIPTION], name)
     if _digest(model, files[WEIGHTS]) != model.digest:
         raise Refusal(
-            f"The model '{name}' is not what was saved (its digest differs): fetch it again or train it again."
+            f"The model '{name}' is not what was saved (its digest differs): fetch it again or "
+            "train it again."
         )
     network = replace(model.network, pretrained=False).build(model.tasks)
     load_weights(network, files[WEIGHTS], name)

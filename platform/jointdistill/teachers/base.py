@@ -52,7 +52,7 @@ class TeacherCard:
             unit = self.units.get(task, "")
             if unit != tasks[task].unit:
                 raise Refusal(
-                    f"The teacher '{name}' gives {task} in {unit or 'no unit'}, not in {tasks[task].unit or 'none'}: "
+                    f"The teacher '{name}' gives {task} in '{unit}', not in '{tasks[task].unit}': "
                     "convert its answer and write the unit in its card."
                 )
             if isinstance(asked := tasks[task], Segmentation):

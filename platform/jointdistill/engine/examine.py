@@ -135,5 +135,6 @@ def refuse_weak(teacher: str, scores: Scores, floors: Mapping[str, float], tasks
         if not (score >= floor if more_is_better else score <= floor):
             raise Refusal(
                 f"The teacher '{teacher}' reaches {metric} {score:.3f} on the feedback slice, and "
-                f"the floor is {floor:.3f}: check its classes and units, train it longer, or move --floors.{metric}."
+                f"the floor is {floor:.3f}: check its classes and units, train it longer, or move "
+                f"--floors.{metric}."
             )

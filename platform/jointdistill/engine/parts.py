@@ -86,8 +86,6 @@ def assemble(
         )
     for parameter in weighting.parameters():
         parameter.data = parameter.data.to(ranks.device)
-    if ranks.device.type == "cuda":
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     student = spread(network, ranks, launch.sharding)
     if launch.compile:
         student.compile()

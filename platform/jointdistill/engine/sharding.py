@@ -23,13 +23,15 @@ Network = TypeVar("Network", bound=nn.Module)
 def spread(network: Network, ranks: Ranks, sharding: Sharding) -> Network:
     """The network on its device, spread over the ranks; called like before. Gradients come out averaged."""
     network = network.to(ranks.device)
-    if ranks.world == 1:
+    frozen = not any(parameter.requires_grad for parameter in network.parameters())
+    if ranks.world > 1 and sharding != "replicate":
+        _shard(network, _mesh(ranks, sharding))  # FSDP takes parameters of the plain layout only
         return network
-    if sharding == "replicate":
-        frozen = not any(parameter.requires_grad for parameter in network.parameters())
-        return network if frozen else cast(Network, _replicate(network, ranks))
-    _shard(network, _mesh(ranks, sharding))
-    return network
+    if frozen or ranks.device.type == "cuda":
+        # Convolutions run faster in this layout: on CPU a fifth, and there without a backward pass only,
+        # since GroupNorm's crashes in it (torch 2.13).
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network if frozen or ranks.world == 1 else cast(Network, _replicate(network, ranks))
 
 
 def _replicate(network: nn.Module, ranks: Ranks) -> nn.Module:

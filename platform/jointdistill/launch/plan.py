@@ -14,7 +14,7 @@ from jointdistill.engine.ranks import Ranks
 from jointdistill.engine.step import train_step
 from jointdistill.experiment import Experiment, Launch
 from jointdistill.launch.run import result, settle
-from jointdistill.launch.train import set_threads
+from jointdistill.launch.train import tune_process
 from jointdistill.launch.worker import build
 from jointdistill.store.objects import open_store
 
@@ -30,7 +30,7 @@ def plan(experiment: Experiment, launch: Launch) -> Table:
     settled = settle(experiment, launch)
     work = settled.work
     device = torch.device(launch.chosen_device)
-    set_threads(launch.threads, max(1, launch.workers))
+    tune_process(launch.threads, max(1, launch.workers))
     loop = build(work, Ranks(device), lambda message: None)
     parts = loop.parts
     loop.examiner.teachers()

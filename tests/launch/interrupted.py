@@ -24,4 +24,6 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
+    # Whoever starts the tests in the background of a shell makes their children deaf to Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     carry_out(main)

@@ -96,10 +96,13 @@ def test_ctrl_c_ends_cleanly_and_the_record_says_killed(tmp_path, workers):
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert process.stdout is not None
-    assert process.stdout.readline().strip() == "training"
-    process.send_signal(signal.SIGINT)
-    _, complaints = process.communicate(timeout=60)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline().strip() == "training"
+        process.send_signal(signal.SIGINT)
+        _, complaints = process.communicate(timeout=90)
+    finally:
+        process.kill()
     assert process.returncode == 130, complaints
     assert "goes on from" in complaints
     assert "Traceback" not in complaints

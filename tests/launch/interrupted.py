@@ -1,5 +1,6 @@
 """A run long enough to be interrupted: `python -m tests.launch.interrupted FOLDER WORKERS`."""
 
+import signal
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path

@@ -90,7 +90,14 @@ class Bar:
 
 def table(title: str, rows: Sequence[tuple[str, Mapping[str, float]]]) -> Table:
     """Scores side by side, 80 characters wide; what a row does not have stays empty."""
-    shown = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE, padding=(0, 1, 0, 0))
+    shown = Table(
+        title=title,
+        title_justify="left",
+        header_style="bold",
+        box=SIMPLE,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+    )
     shown.add_column("", no_wrap=True)
     for _, heading, _, _ in COLUMNS:
         shown.add_column(heading, justify="right", no_wrap=True)

@@ -6,6 +6,8 @@ import logging
 import math
 import os
 import socket
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,6 +55,21 @@ def test_an_interval_is_one_batch_with_its_step(tracking: Tracking, monkeypatch:
     run.report(report(20, images_per_s=3.0, learning_rate=math.nan))
     assert [len(batch) for batch in batches] == [3]
     assert series(run, "loss/labels/depth") == [(20, 0.05)]
+
+
+ASK_FOR_THE_EXPERIMENT = """
+import sys
+from jointdistill.engine.tracking import Tracking
+from jointdistill.store.objects import open_store
+print(Tracking.at(f"sqlite:///{sys.argv[1]}/mlflow.db", "demo", open_store(sys.argv[1])).experiment_id)
+"""
+
+
+def test_jobs_that_start_together_find_one_database(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", ASK_FOR_THE_EXPERIMENT, str(tmp_path)]
+    started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    said = [process.communicate(timeout=120)[0].split() for process in started]
+    assert said == [["1"]] * 3
 
 
 def test_a_run_of_the_same_identity_goes_on(tracking: Tracking) -> None:

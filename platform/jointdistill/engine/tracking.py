@@ -22,6 +22,7 @@ from typing import Literal, Self, final
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run
+from mlflow.exceptions import MlflowException
 
 from jointdistill.engine.lineage import commit, package_digest
 from jointdistill.experiment import Experiment
@@ -95,11 +96,9 @@ class Tracking:
             artifacts = (folder / "artifacts").as_uri()
         try:
             client = connect(address)
-            found = client.get_experiment_by_name(experiment)
-            experiment_id = found.experiment_id if found else client.create_experiment(experiment, artifacts)
+            return cls(address, client, _experiment(client, experiment, artifacts), store)
         except AWAY as wrong:
             raise in_words(wrong, address) from None
-        return cls(address, client, experiment_id, store)
 
     def finished(self, identity: str) -> Run | None:
         """The newest finished run of an identity: its `data.metrics` need not be computed again."""
@@ -129,6 +128,19 @@ class Tracking:
         except AWAY as wrong:
             raise in_words(wrong, self.address) from None
         return found[0] if found else None
+
+
+def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
+    """The id of an experiment, which is made where it is new."""
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return str(client.create_experiment(name, artifacts))
+        except MlflowException as wrong:
+            if wrong.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            found = client.get_experiment_by_name(name)  # another job was faster
+    return str(found.experiment_id)
 
 
 @final

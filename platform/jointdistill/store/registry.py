@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -46,7 +49,20 @@ def connect(tracking: str) -> MlflowClient:
     if "MLFLOW_LOGGING_LEVEL" not in os.environ:
         # It tells of each table and file that it makes, across a user's progress bar.
         logging.getLogger("mlflow").setLevel(logging.WARNING)
-    return MlflowClient(tracking_uri=tracking, registry_uri=tracking)
+    with _tables_made_by_one(tracking):
+        return MlflowClient(tracking_uri=tracking, registry_uri=tracking)
+
+
+@contextmanager
+def _tables_made_by_one(tracking: str) -> Iterator[None]:
+    """Jobs that start together on a new SQLite file would each make its tables, and all but one fail."""
+    if not tracking.startswith(SQLITE):
+        yield
+        return
+    database = Path(tracking.removeprefix(SQLITE))
+    with database.with_name(f"{database.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # until the file is closed, by whatever ends this process
+        yield
 
 
 def model_files(address: str, tracking: str, only: str = "") -> dict[str, bytes]:
@@ -60,8 +76,8 @@ def model_files(address: str, tracking: str, only: str = "") -> dict[str, bytes]
         raise Refusal(f"'{address}' is no address of a model: write models:/NAME@champion or models:/NAME/3.")
     if tracking.startswith(SQLITE) and not Path(tracking.removeprefix(SQLITE)).exists():
         raise Missing(address)  # to ask would be to create it
-    client = connect(tracking)
     try:
+        client = connect(tracking)
         # Asked of the client step by step: given models:/… MLflow's download would ask the address in the
         # environment.
         version = parts["version"] or client.get_model_version_by_alias(parts["name"], parts["alias"]).version

@@ -26,17 +26,22 @@ def visible(points: Tensor) -> Tensor:
 
 
 def attention_at(features: Tensor, grid: tuple[int, int], points: Tensor) -> Tensor:
-    """[B, m] how much a layer [B, C, h, w] looks at points [B, m, 2] of the view: its energy Σ_c F_c².
+    """[B, m] how much a layer [B, C, h, w] looks at points [B, m, 2] of the view."""
+    return at_points(energy(features, grid), points)[..., 0]
+
+
+def energy(features: Tensor, grid: tuple[int, int]) -> Tensor:
+    """[B, 1, h, w] the attention of a layer [B, C, h, w], its energy Σ_c F_c².
 
     Zagoruyko & Komodakis, Paying More Attention to Attention (1612.03928). Without its channels a layer
-    compares with any other. A layer finer than the grid is pooled to it first.
+    compares with any other. A layer finer than the grid is pooled to it.
     """
     # Some channels at a time, so that the squares stay in the processor's cache.
     parts = [part.float().square().sum(1, keepdim=True) for part in torch.split(features, 8, 1)]
-    energy = torch.stack(parts).sum(0)  # [B, 1, h, w]
-    if energy.shape[-2] > grid[0] or energy.shape[-1] > grid[1]:
-        energy = F.adaptive_avg_pool2d(energy, grid)
-    return at_points(energy, points)[..., 0]
+    total = torch.stack(parts).sum(0)
+    if total.shape[-2] > grid[0] or total.shape[-1] > grid[1]:
+        total = F.adaptive_avg_pool2d(total, grid)
+    return total
 
 
 def essential_points(attention: Tensor, losses: Tensor, points: int) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from jointdistill.tasks.base import Task
+from jointdistill.tasks.geometry import at_points
 from jointdistill.trajectory.base import (
     Setting,
     Trajectory,
@@ -21,7 +22,7 @@ from jointdistill.trajectory.base import (
     refuse_layer,
 )
 from jointdistill.trajectory.past import Past
-from jointdistill.trajectory.points import attention_at
+from jointdistill.trajectory.points import energy
 from jointdistill.trajectory.record import Anchor, Layout
 from jointdistill.types import Batch, Feedback, Prediction, Refusal, State
 
@@ -127,10 +128,12 @@ class TeacherWayTrajectory(Trajectory):
         """[] this rank's share of L_T."""
         total = torch.zeros((), device=batch.image.device)
         gain = ramped(self._recipe.gain, self._recipe.ramp, batch.position.step, self._setting.steps)
-        for teacher, anchors in self._anchors.items():
-            place = self.ahead(teacher)
-            if gain > 0 and place < len(anchors) - 1:
-                total = total + self._to_anchor(anchors[place], now, batch).sum()
+        ahead = [(anchors, self.ahead(teacher)) for teacher, anchors in self._anchors.items()]
+        leading = [anchors[place] for anchors, place in ahead if place < len(anchors) - 1]
+        if gain > 0 and leading:
+            mine = energy(now.features[self._recipe.layer], self._recipe.grid)  # for all anchors: it is dear
+            for anchor in leading:
+                total = total + self._to_anchor(anchor, mine, now, batch).sum()
         return gain * total / batch.total
 
     def observe(self, feedback: Feedback) -> None:
@@ -157,12 +160,12 @@ class TeacherWayTrajectory(Trajectory):
             assert isinstance(total, float) and isinstance(weight, float)
             self._means[task] = Mean(total, weight)
 
-    def _to_anchor(self, anchor: Anchor, now: Prediction, batch: Batch) -> Tensor:
-        """[B] how far the student is from an anchor."""
+    def _to_anchor(self, anchor: Anchor, attention: Tensor, now: Prediction, batch: Batch) -> Tensor:
+        """[B] how far the student, with its attention [B, 1, h, w], is from an anchor."""
         layout = anchor.records.layout
         tasks = {name: task for name, task in self._setting.tasks.items() if name in layout.tasks}
         past = Past.of(anchor.records, batch, tasks)
-        mine = attention_at(now.features[self._recipe.layer], layout.grid, past.points)
+        mine = at_points(attention, past.points)[..., 0]
         mine = F.normalize(mine * (past.attention > 0), dim=1)
         distance = (mine - F.normalize(past.attention, dim=1)).square().sum(1)
         share = past.attention / (past.attention.sum(1, keepdim=True) + 1e-6)  # [B, m]

@@ -7,7 +7,6 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-import torch
 from safetensors.torch import save as weights_file
 
 from jointdistill.data.drawn import DrawnScenes
@@ -79,7 +78,6 @@ def teacher(folder: Path, task: str) -> Registered:
 
 def launch(folder: Path, workers: int) -> Launch:
     """One thread a worker; everything below the folder."""
-    torch.set_num_threads(1)
     return Launch(
         storage=f"{folder}/storage",
         tracking=f"sqlite:///{folder}/mlflow.db",

@@ -1,6 +1,6 @@
 """What the platform costs: its whole job beside a plain PyTorch loop, and what parts of a step take of it.
 
-    python tests/bench/overhead.py --pairs 40
+    python tests/bench/overhead.py --pairs 30
 
 The job is the real one: a Ray Train worker, its mailbox, MLflow in the driver, reports and snapshots. In the
 worker's process a plain loop (plain_loop.py) takes turns with it, block by block and on the same batches,
@@ -174,6 +174,7 @@ def compare(experiment: Experiment, launch: Launch, pairs: int) -> dict[str, Any
 def share_of(recipe: TrajectoryRecipe, experiment: Experiment, launch: Launch, pairs: int) -> dict[str, Any]:
     """What a source adds to a step: each batch is trained on with and without it."""
     print(f"{type(recipe).__name__}: {pairs} pairs of steps", file=sys.stderr, flush=True)
+    train.tune_process(threads=1, workers=1)
     mine = replace(experiment, data="short", trajectory=(recipe,), optimise=Optimise(steps=3 * pairs))
     loop = worker.build(settle(mine, launch).work, Ranks(torch.device("cpu")), lambda message: None)
     parts, loader, sources = loop.parts, loop.loader, loop.parts.trajectory
@@ -208,7 +209,9 @@ def say(message: Message) -> None:
 def main() -> None:
     """Measure, and print one JSON object."""
     arguments = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    arguments.add_argument("--pairs", type=int, default=40, help="pairs of blocks; pairs of steps a source")
+    arguments.add_argument(
+        "--pairs", type=int, default=30, help="pairs of blocks; twice as many of steps a source"
+    )
     asked = arguments.parse_args()
     load = os.getloadavg()[0]
     with TemporaryDirectory(prefix="jd-bench-") as folder:
@@ -217,7 +220,7 @@ def main() -> None:
         said = compare(experiment, demo_sized.launch(Path(folder), workers=1), asked.pairs)
         alone = demo_sized.launch(Path(folder), workers=0)
         for name, recipe in (("own_past", OwnPast()), ("teacher_way", TeacherWay())):
-            found = share_of(recipe, experiment, alone, asked.pairs)
+            found = share_of(recipe, experiment, alone, 2 * asked.pairs)
             said |= {f"{name}_{key}": value for key, value in found.items()}
     print(json.dumps({**said, "threads": 1, "cores": os.cpu_count(), "load_before": round(load, 1)}))
 

@@ -30,11 +30,15 @@ class DrawnScenes(Recipe):
     """Streets and rooms with exact depth and labels. The same knobs give the same data set."""
 
     name: str = "scenes"
+    """What an experiment calls it; it lies in data/NAME of the storage."""
     splits: Mapping[str, int] = field(default_factory=lambda: {"train": 3000, "val": 500})
     """Split → images. A split grows without its first images changing, and no two share a scene."""
     height: int = 64
+    """Pixels."""
     width: int = 128
+    """Pixels."""
     seed: int = 0
+    """Another seed draws other scenes."""
     feedback: float = 0.02
     """Share of the training split that is held out (`Card.feedback`)."""
 

@@ -24,7 +24,9 @@ class AttentionMap(DistilRecipe):
     """
 
     task: str
+    """The task whose teachers are compared with."""
     layer: str
+    """The feature layer whose energy is compared."""
 
     @property
     def loss(self) -> str:

@@ -24,9 +24,11 @@ class ChannelWise(DistilRecipe):
     """
 
     task: str = "segmentation"
+    """The task whose answers are compared."""
     layer: str = ""
     """Empty: the task's logits. A layer of other channels gets a 1x1 connector, which is trained along."""
     temperature: float = 4.0
+    """τ: above 1 more of a map than its peak counts."""
 
     def __post_init__(self) -> None:
         if self.temperature <= 0:

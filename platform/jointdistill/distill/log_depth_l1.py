@@ -26,6 +26,7 @@ class LogDepthL1(DistilRecipe):
     """
 
     task: str = "depth"
+    """The task whose answers are compared."""
 
     @property
     def loss(self) -> str:

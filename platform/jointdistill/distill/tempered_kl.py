@@ -24,7 +24,9 @@ class TemperedKL(DistilRecipe):
     """
 
     task: str = "segmentation"
+    """The task whose answers are compared."""
     temperature: float = 2.0
+    """T: above 1 the unlikely classes count for more."""
 
     def __post_init__(self) -> None:
         if self.temperature <= 0:

@@ -33,6 +33,7 @@ class Joint(Recipe):
     mean: tuple[float, float, float] = (0.45, 0.45, 0.45)
     """Normalisation of images in 0..1, applied by the network itself."""
     std: tuple[float, float, float] = (0.25, 0.25, 0.25)
+    """Like the mean."""
 
     def __post_init__(self) -> None:
         for knob in ("width", "blocks", "decoder"):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from jointdistill.data.loader import Loader, Order, Sampling, Share, divide, in_order
+from jointdistill.data.loader import Loader, Order, Share, in_order
+from jointdistill.data.sampling import Sampling, divide
 from jointdistill.engine.ranks import Ranks
 from jointdistill.launch.worker import build
 from jointdistill.types import Refusal
@@ -54,9 +55,19 @@ def test_labelled_slots_come_first_and_only_they_carry_labels(loader):
         assert batch.count == {task: int(present.sum()) for task, present in batch.present.items()}
 
 
+def test_a_task_with_few_labels_is_seen_as_often_as_one_with_many(loader):
+    few = shared(loader, Share(), labels={"depth": 1.0, "segmentation": 0.3}, batch=8, labelled=4)
+    counts = [few.batch(step).count for step in range(10)]
+    assert all(count["segmentation"] >= 2 and count["depth"] >= 2 for count in counts)
+    alone = [
+        shared(loader, Share(), labels={"depth": 0.0}, batch=8, labelled=4).batch(step) for step in range(3)
+    ]
+    assert all(batch.count == {"depth": 0, "segmentation": 4} for batch in alone)
+
+
 def test_every_image_comes_once_before_any_comes_twice():
-    order = Order(np.arange(10), slots=3, seed=1, salt=0)
-    first_laps = np.concatenate([order.rows(step) for step in range(10)])
+    order = Order(np.arange(10), 1, 0)
+    first_laps = np.array([order.at(place) for place in range(30)])
     for lap in range(3):
         assert sorted(first_laps[lap * 10 : (lap + 1) * 10]) == list(range(10))
     assert list(first_laps[:10]) != list(first_laps[10:20])

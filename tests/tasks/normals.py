@@ -57,9 +57,12 @@ class Normals(Task):
     def answer(self, raw: Tensor) -> Tensor:
         return F.normalize(raw.float(), dim=1, eps=1e-6)
 
+    def known(self, truth: Tensor) -> Tensor:
+        return ~truth.isnan().any(1)
+
     def loss(self, answer: Tensor, truth: Tensor) -> Tensor:
         """[B] 1 − cosine."""
-        known = ~truth.isnan().any(1)  # [B, H, W]
+        known = self.known(truth)  # [B, H, W]
         wanted = torch.where(known[:, None], truth, 0.0)
         away = known * (1 - F.cosine_similarity(fit(answer, truth.shape), wanted, 1))
         return away.sum((1, 2)) / known.sum((1, 2)).clamp_min(1)

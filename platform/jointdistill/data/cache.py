@@ -6,6 +6,7 @@ The workers of a machine share its pages, and a batch costs a copy of its rows.
 from __future__ import annotations
 
 import fcntl
+import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -109,9 +110,9 @@ def build_cache(store: Store, card: Card, split: str, tasks: Mapping[str, Task],
 
 
 def _kind(tasks: Mapping[str, Task], columns: Mapping[str, Column]) -> str:
-    """Digest of what else decides on the file. Knobs do not: `decode` knows the card and no knob, so that
-    all trials of a sweep share one file."""
-    kinds = {name: type(task).__qualname__ for name, task in tasks.items()}
+    """Digest of what else decides on the file: the tasks' code, and not their knobs. `decode` knows the card
+    and no knob, so that all trials of a sweep share one file."""
+    kinds = {name: [task.column, inspect.getsource(type(task))] for name, task in tasks.items()}
     layout = {name: column.dump() for name, column in columns.items()}
     return digest({"layout": LAYOUT, "tasks": describe(kinds), "columns": describe(layout)})
 

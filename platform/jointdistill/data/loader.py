@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -17,40 +16,12 @@ import torch
 from numpy.typing import NDArray
 
 from jointdistill.data.cache import Cache
-from jointdistill.data.slices import feedback_slice, label_order
-from jointdistill.recipe import Recipe
+from jointdistill.data.sampling import Rows, Sampling, Slices
 from jointdistill.tasks.base import Task
 from jointdistill.types import Batch, Position, Refusal, Warp
 
-Rows = NDArray[np.int64]
-
 AT_ONCE = 32
 """Images of a batch in `in_order`."""
-
-
-@dataclass(frozen=True)
-class Sampling(Recipe):
-    """What a global batch is made of. Few labels and many images is the normal case."""
-
-    batch: int = 16
-    """Images in the global batch, over all workers and micro-batches."""
-    labelled: int = 8
-    """Slots of the global batch that hold images with labels; the others hold any image, unlabelled."""
-    labels: Mapping[str, float] = field(default_factory=dict)
-    """Task → share of the training split whose labels may be used, the feedback slice included
-    (0.05 = 5 %). A task that is not named keeps all its labels; 0 leaves it none."""
-    hold_out: bool = True
-    """Keep the data set's feedback slice out of training. Only who never listens to it may train on it."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.labelled <= self.batch or self.batch < 1:
-            raise Refusal(
-                f"A global batch of {self.batch} images cannot hold {self.labelled} labelled slots: "
-                "choose 0 ≤ --sampling.labelled ≤ --sampling.batch."
-            )
-        for task, share in self.labels.items():
-            if not 0 <= share <= 1:
-                raise Refusal(f"--sampling.labels: {share} for {task} is no share, give a number in 0..1.")
 
 
 class Share(NamedTuple):
@@ -60,55 +31,20 @@ class Share(NamedTuple):
     world: int = 1
 
 
-class Slices(NamedTuple):
-    """The training split, divided."""
-
-    train: Rows
-    """Every image that may be trained on."""
-    labelled: dict[str, Rows]
-    """Task → images whose label may be trained on."""
-    feedback: dict[str, Rows]
-    """Task → images held out of all training whose label may be listened to."""
-
-
-def divide(cache: Cache, sampling: Sampling, tasks: Mapping[str, Task], feedback: float) -> Slices:
-    """Divide the training split by hashes of the images' keys; `feedback` is the slice's share of it.
-
-    A task's label budget starts with the feedback slice, since listening to a label is using it; what is
-    left of the budget may be trained on. Who does not hold the slice out trains on the whole budget, so
-    that an arm without teachers is not robbed of labels it would have.
-    """
-    slice_ = feedback_slice(cache.keys, feedback)
-    held_out = slice_ if sampling.hold_out else np.zeros_like(slice_)
-    labelled, heard = {}, {}
-    for task in tasks:
-        order = label_order(cache.keys, task)
-        order = np.concatenate([order[slice_[order]], order[~slice_[order]]])
-        order = order[cache.has(task)[order]]
-        budget = order[: round(sampling.labels.get(task, 1.0) * len(cache.keys))]
-        labelled[task] = np.sort(budget[~held_out[budget]])
-        heard[task] = np.sort(budget[held_out[budget]])
-    return Slices(np.flatnonzero(~held_out), labelled, heard)
-
-
 class Order:
-    """An endless walk over a pool: one permutation after another, each its own function of the seed."""
+    """An endless walk over a pool: one permutation after another, each its own function of the key."""
 
-    def __init__(self, pool: Rows, slots: int, seed: int, salt: int) -> None:
-        self.pool, self.slots, self.seed, self.salt = pool, slots, seed, salt
+    def __init__(self, pool: Rows, *key: int) -> None:
+        self.pool, self.key = pool, key
         self._permutation = lru_cache(maxsize=4)(self._draw)
 
     def _draw(self, lap: int) -> Rows:
-        generator = np.random.default_rng([self.seed, self.salt, lap])
-        return self.pool[generator.permutation(len(self.pool))]
+        return self.pool[np.random.default_rng([*self.key, lap]).permutation(len(self.pool))]
 
-    def rows(self, step: int) -> Rows:
-        """[slots] the images of a step."""
-        places = np.arange(step * self.slots, (step + 1) * self.slots)
-        laps, within = np.divmod(places, len(self.pool))
-        return np.array(
-            [self._permutation(int(lap))[at] for lap, at in zip(laps, within, strict=True)], dtype=np.int64
-        )
+    def at(self, place: int) -> int:
+        """The image at a place of the walk."""
+        lap, within = divmod(place, len(self.pool))
+        return int(self._permutation(lap)[within])
 
 
 class Loader:
@@ -124,14 +60,15 @@ class Loader:
         share: Share,
     ) -> None:
         self.cache, self.sampling, self.tasks, self.seed = cache, sampling, tasks, seed
-        with_label = np.unique(np.concatenate([*slices.labelled.values(), np.empty(0, np.int64)]))
         self._has = {
             task: np.isin(np.arange(len(cache.keys)), rows) for task, rows in slices.labelled.items()
         }
         self.images = len(slices.train)
-        self._labelled = Order(with_label, sampling.labelled, seed, salt=1)
-        self._any = Order(slices.train, sampling.batch - sampling.labelled, seed, salt=2)
-        _refuse_empty(with_label, slices.train, sampling)
+        self._labelled = [
+            Order(rows, seed, 1, place) for place, rows in enumerate(slices.labelled.values()) if len(rows)
+        ]
+        self._any = Order(slices.train, seed, 2)
+        _refuse_empty(slices, sampling)
         self._mine = np.arange(share.rank, sampling.batch, share.world)
 
     @property
@@ -145,7 +82,7 @@ class Loader:
 
     def batch(self, step: int) -> Batch:
         """This rank's share of a step's global batch, labelled slots first."""
-        everywhere = np.concatenate([self._labelled.rows(step), self._any.rows(step)])
+        everywhere = self._rows(step)
         may_carry = np.arange(self.sampling.batch) < self.sampling.labelled
         present = {task: has[everywhere] & may_carry for task, has in self._has.items()}
         mine = self._mine
@@ -167,14 +104,34 @@ class Loader:
             warp=Warp.identity(len(rows)),
         )
 
-    def stream(self, start: int, stop: int) -> Iterator[Batch]:
-        """The batches of steps `start` ≤ step < `stop`, the next one read while the last is used."""
+    def _rows(self, step: int) -> Rows:
+        """[batch] the images of a step's global batch.
+
+        Tasks take the labelled slots in turns, each walking over its own labels: however few a task has,
+        its loss is a mean over as many images as another's.
+        """
+        slots, tasks = self.sampling.labelled, len(self._labelled)
+        labelled = [
+            self._labelled[place % tasks].at(place // tasks)
+            for place in range(step * slots, (step + 1) * slots)
+        ]
+        others = self.sampling.batch - slots
+        rows = [*labelled, *map(self._any.at, range(step * others, (step + 1) * others))]
+        return np.array(rows, dtype=np.int64)
+
+    def stream(self, start: int, stop: int, *, pin: bool = False) -> Iterator[Batch]:
+        """The batches of steps `start` ≤ step < `stop`, the next one read while the last is used; `pin`ned
+        where a CUDA device waits for them."""
+
+        def read(step: int) -> Batch:
+            return self.batch(step).pinned() if pin else self.batch(step)
+
         with ThreadPoolExecutor(1, thread_name_prefix="loader") as reader:
-            coming = reader.submit(self.batch, start) if start < stop else None
+            coming = reader.submit(read, start) if start < stop else None
             for step in range(start, stop):
                 assert coming is not None
                 ready = coming.result()
-                coming = reader.submit(self.batch, step + 1) if step + 1 < stop else None
+                coming = reader.submit(read, step + 1) if step + 1 < stop else None
                 yield ready
 
 
@@ -227,13 +184,13 @@ def as_image(pixels: NDArray[Any]) -> torch.Tensor:
     return torch.from_numpy(pixels).float().div_(255)
 
 
-def _refuse_empty(with_label: Rows, train: Rows, sampling: Sampling) -> None:
-    if sampling.labelled and not len(with_label):
+def _refuse_empty(slices: Slices, sampling: Sampling) -> None:
+    if sampling.labelled and not any(len(rows) for rows in slices.labelled.values()):
         raise Refusal(
             f"The batch asks for {sampling.labelled} labelled slots, but no training image has a label left "
             "outside the feedback slice: raise --sampling.labels, or set --sampling.labelled 0."
         )
-    if sampling.batch > sampling.labelled and not len(train):
+    if sampling.batch > sampling.labelled and not len(slices.train):
         raise Refusal(
             "The training split has no image outside the feedback slice: add images to the data set."
         )

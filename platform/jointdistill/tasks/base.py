@@ -81,6 +81,10 @@ class Task(Recipe, ABC):
         """The answer from the head's raw output [B, channels, H, W]."""
 
     @abstractmethod
+    def known(self, truth: Tensor) -> Tensor:
+        """bool: the pixels of a truth that count, in loss and metrics."""
+
+    @abstractmethod
     def loss(self, answer: Tensor, truth: Tensor) -> Tensor:
         """[B] the supervised loss, a mean over each image's known pixels; 0 where none is known."""
 

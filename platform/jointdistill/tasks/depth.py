@@ -30,7 +30,9 @@ class Depth(Task):
     """
 
     min_m: float = 0.1
+    """Nearest depth that counts, in metres."""
     max_m: float = 80.0
+    """Farthest depth that counts, in metres."""
     silog: float = 1.0
     """Weight of SILog in the loss. Lee et al. print it as 10."""
     log_l1: float = 1.0
@@ -104,13 +106,17 @@ class Depth(Task):
         middle = math.log(self.max_m * self.min_m) / 2
         return torch.exp(middle + half * torch.tanh(raw.float() / half))
 
+    def known(self, truth: Tensor) -> Tensor:
+        """Within the range; NaN is in none."""
+        return (truth >= self.min_m) & (truth <= self.max_m)
+
     def loss(self, answer: Tensor, truth: Tensor) -> Tensor:
         """[B] silog · SILog + log_l1 · mean |g|, where g = log answer − log truth over known pixels.
 
         SILog = sqrt(mean g² − λ (mean g)²): the scale-invariant error of Eigen et al. (NeurIPS 2014) under
         the root that Lee et al. (BTS, arXiv 1907.10326) put over it.
         """
-        known = self._known(truth)
+        known = self.known(truth)
         error = self._log(fit(answer, truth.shape)) - torch.where(known, truth, 1.0).log()
         error = torch.where(known, error, 0.0).flatten(1)  # [B, H W]
         known, count = known.flatten(1), known.flatten(1).sum(1).clamp_min(1)
@@ -142,7 +148,7 @@ class Depth(Task):
 
     def error(self, compact: Mapping[str, Tensor], truth: Tensor, points: Tensor) -> Tensor:
         """|log depth − log truth|."""
-        known = torch.where(self._known(truth), truth, torch.nan)
+        known = torch.where(self.known(truth), truth, torch.nan)
         there = at_points(known.log(), points, "nearest")
         return (compact["log_depth"].float() - there).abs()[..., 0]
 
@@ -159,10 +165,6 @@ class Depth(Task):
         """Divide by the zoom, which in log depth is to subtract."""
         log_depth = compact["log_depth"]
         return {"log_depth": (log_depth.float() - zoom.log()[:, None, None]).to(log_depth.dtype)}
-
-    def _known(self, truth: Tensor) -> Tensor:
-        """Whether a truth counts; NaN is in no range."""
-        return (truth >= self.min_m) & (truth <= self.max_m)
 
     def _log(self, depth: Tensor) -> Tensor:
         """Log of a depth, which a foreign teacher may put outside the range or at 0."""

@@ -10,18 +10,22 @@ from torch.nn import functional as F
 
 from jointdistill.types import Warp
 
-_TO_GRID = torch.tensor([[2.0, 0.0, -1.0], [0.0, 2.0, -1.0], [0.0, 0.0, 1.0]])
-"""Fractions of the image → the [-1, 1] coordinates of `grid_sample`."""
-
 
 def resample(
     values: Tensor, warp: Warp, size: tuple[int, int], mode: Literal["bilinear", "nearest"]
 ) -> Tensor:
-    """The views [B, C, *size] of canonical values [B, C, H, W]; 0 where a view looks past the edge."""
-    to_grid = _TO_GRID.to(values)
-    theta = to_grid @ warp.inverse().matrix.to(values) @ torch.linalg.inv(to_grid)
-    grid = _affine_grid(theta[:, :2], size)
-    return F.grid_sample(values, grid, mode=mode, padding_mode="zeros", align_corners=False)
+    """The views [B, C, *size] of canonical values [B, C, H, W].
+
+    Past the edge, `nearest` reads 0, which truths take as unknown, and `bilinear` the edge's own colour: it
+    already does so within half a pixel of the edge, where zeros would draw a dark frame around the view.
+    """
+    back = warp.inverse().matrix.to(values)
+    linear, shift = back[:, :2, :2], back[:, :2, 2:]
+    # p → A p + t in fractions of the image is g → A g + A 1 + 2 t − 1 where grid_sample's g = 2 p − 1.
+    theta = torch.cat([linear, linear.sum(2, keepdim=True) + 2 * shift - 1], 2)  # [B, 2, 3]
+    grid = _affine_grid(theta, size)
+    beyond = "zeros" if mode == "nearest" else "border"
+    return F.grid_sample(values, grid, mode=mode, padding_mode=beyond, align_corners=False)
 
 
 def _affine_grid(theta: Tensor, size: tuple[int, int]) -> Tensor:

@@ -35,9 +35,11 @@ class Segmentation(Task):
     classes: tuple[str, ...] = ()
     """Filled in from the data set's card, like the colours."""
     colours: tuple[tuple[int, int, int], ...] = ()
+    """One RGB triple a class."""
     class_weights: tuple[float, ...] = ()
     """A factor a class on the loss; none means 1."""
     label_smoothing: float = 0.0
+    """Share of each label that is spread over all classes."""
     temperature: float = 2.0
     """Softens past and present where `recall` compares them."""
 
@@ -108,6 +110,10 @@ class Segmentation(Task):
         """The logits themselves, in full precision."""
         return raw.float()
 
+    def known(self, truth: Tensor) -> Tensor:
+        """Where there is a class."""
+        return truth != UNKNOWN_LABEL
+
     def loss(self, answer: Tensor, truth: Tensor) -> Tensor:
         """[B] cross-entropy; with class weights the weighted mean, as torch defines it."""
         weight = torch.tensor(self.class_weights, device=truth.device) if self.class_weights else None
@@ -121,7 +127,7 @@ class Segmentation(Task):
             reduction="none",
             label_smoothing=self.label_smoothing,
         ).view(truth.shape)  # 0 where unknown
-        known = truth != UNKNOWN_LABEL
+        known = self.known(truth)
         share = known if weight is None else known * weight[torch.where(known, truth, 0)]
         return each.sum((1, 2)) / share.sum((1, 2)).clamp_min(1e-6)
 

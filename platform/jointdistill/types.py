@@ -5,7 +5,7 @@ Symbols in shapes: B images of one rank's batch, K terms, C channels or classes,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypeAlias
 
@@ -42,7 +42,7 @@ class Warp:
     """
 
     matrix: Tensor
-    """[B, 3, 3] homogeneous, canonical → view."""
+    """[B, 3, 3] homogeneous and affine, canonical → view."""
 
     @classmethod
     def identity(cls, size: int, device: torch.device | str = "cpu") -> Warp:
@@ -56,13 +56,17 @@ class Warp:
         return moved[..., :2] / moved[..., 2:]
 
     def inverse(self) -> Warp:
-        """View → canonical."""
-        return Warp(torch.linalg.inv(self.matrix))
+        """View → canonical. In closed form: on CUDA a general inverse makes the host wait."""
+        a, b, c, d = self.matrix[:, :2, :2].flatten(1).unbind(1)
+        linear = torch.stack([d, -b, -c, a], 1).view(-1, 2, 2) / (a * d - b * c)[:, None, None]
+        affine = torch.cat([linear, -linear @ self.matrix[:, :2, 2:]], 2)  # [B, 2, 3]
+        return Warp(torch.cat([affine, self.matrix[:, 2:]], 1))
 
     @property
     def zoom(self) -> Tensor:
         """[B] how many times larger things appear in the view."""
-        return self.matrix[:, :2, :2].det().abs().sqrt()
+        a, b, c, d = self.matrix[:, :2, :2].flatten(1).unbind(1)
+        return (a * d - b * c).abs().sqrt()
 
     def __getitem__(self, rows: slice) -> Warp:
         return Warp(self.matrix[rows])
@@ -112,12 +116,19 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device; the row indices stay on the host with the records they name."""
+        return self._moved(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pinned(self) -> Batch:
+        """The same batch in pinned memory, from where a copy to a CUDA device lets the host go on."""
+        return self._moved(torch.Tensor.pin_memory)
+
+    def _moved(self, move: Callable[[Tensor], Tensor]) -> Batch:
         return replace(
             self,
-            image=self.image.to(device, non_blocking=True),
-            truth={task: truth.to(device, non_blocking=True) for task, truth in self.truth.items()},
-            present={task: present.to(device, non_blocking=True) for task, present in self.present.items()},
-            warp=Warp(self.warp.matrix.to(device, non_blocking=True)),
+            image=move(self.image),
+            truth={task: move(truth) for task, truth in self.truth.items()},
+            present={task: move(present) for task, present in self.present.items()},
+            warp=Warp(move(self.warp.matrix)),
         )
 
 

@@ -44,6 +44,12 @@ def test_with_all_knobs_at_rest_a_view_is_its_image():
     assert torch.equal(view.truth["segmentation"], batch.truth["segmentation"])
 
 
+def test_a_view_has_no_frame():
+    white = replace(scene(), image=torch.ones(6, 3, 16, 32), truth={})
+    view = replace(PLAIN, flip=0.5, zoom=(1.0, 1.6))(white, TASKS)
+    torch.testing.assert_close(view.image, white.image)
+
+
 def test_image_and_truths_move_together_and_depth_shrinks_by_the_zoom():
     batch = scene()
     view = replace(PLAIN, flip=0.5, zoom=(1.0, 2.0))(batch, TASKS)

@@ -40,8 +40,11 @@ class Augment(Recipe):
     brightness: float = 0.25
     """Largest relative change."""
     contrast: float = 0.25
+    """Largest relative change."""
     saturation: float = 0.3
+    """Largest relative change."""
     gamma: float = 0.2
+    """Largest relative change."""
 
     def __post_init__(self) -> None:
         low, high = self.zoom
@@ -51,6 +54,12 @@ class Augment(Recipe):
             )
         if not 0 <= self.flip <= 1:
             raise Refusal(f"--augment.flip {self.flip} is no probability: give a number in 0..1.")
+        for knob in ("brightness", "contrast", "saturation", "gamma"):
+            if not 0 <= getattr(self, knob) < 1:
+                raise Refusal(
+                    f"--augment.{knob} {getattr(self, knob)} is no relative change: give a number from 0, "
+                    "which changes nothing, to below 1."
+                )
 
     def draw(self, position: Position, slots: int) -> Tensor:
         """[slots, 8] uniform numbers in 0..1 for the global batch of a step, on the host."""
@@ -59,10 +68,12 @@ class Augment(Recipe):
 
     def __call__(self, batch: Batch, tasks: Mapping[str, Task]) -> Batch:
         """The batch's views, with their warp; images stay [B, 3, H, W] in 0..1."""
-        drawn = self.draw(batch.position, batch.total)[batch.slots].to(batch.image.device)
-        warp = self._warp(drawn)
+        drawn = self.draw(batch.position, batch.total)[batch.slots]
+        device = batch.image.device
+        warp = Warp(self._warp(drawn).matrix.to(device, non_blocking=True))
+        change = self._change(drawn).to(device, non_blocking=True)
         height, width = batch.image.shape[-2:]
-        image = self._colour(resample(batch.image, warp, (height, width), "bilinear"), drawn)
+        image = _coloured(resample(batch.image, warp, (height, width), "bilinear"), change)
         rows = batch.labelled  # all other rows are unknown, and stay so in any view
         truth = {
             name: torch.cat([tasks[name].warp(truth[:rows], warp[:rows], (height, width)), truth[rows:]])
@@ -75,7 +86,7 @@ class Augment(Recipe):
         zoom = low * (high / low) ** drawn[:, 1]  # log-uniform
         left, top = (1 - 1 / zoom) * drawn[:, 2], (1 - 1 / zoom) * drawn[:, 3]
         mirror = torch.where(drawn[:, 0] < self.flip, -1.0, 1.0)
-        matrix = torch.zeros(len(drawn), 3, 3, device=drawn.device)
+        matrix = torch.zeros(len(drawn), 3, 3)
         matrix[:, 0, 0] = zoom * mirror
         matrix[:, 0, 2] = -zoom * left * mirror + (mirror < 0)  # a mirrored view runs from 1 to 0
         matrix[:, 1, 1] = zoom
@@ -83,11 +94,14 @@ class Augment(Recipe):
         matrix[:, 2, 2] = 1
         return Warp(matrix)
 
-    def _colour(self, image: Tensor, drawn: Tensor) -> Tensor:
-        change = 1 + (2 * drawn - 1) * drawn.new_tensor(
-            [0, 0, 0, 0, self.brightness, self.contrast, self.saturation, self.gamma]
-        )
-        image = adjust_brightness_accumulative(image, change[:, 4])
-        image = adjust_contrast_with_mean_subtraction(image, change[:, 5])
-        image = adjust_saturation_with_gray_subtraction(image, change[:, 6])
-        return adjust_gamma(image, change[:, 7])  # type: ignore[no-any-return]
+    def _change(self, drawn: Tensor) -> Tensor:
+        """[slots, 4] factors around 1 on brightness, contrast, saturation and gamma."""
+        largest = torch.tensor([self.brightness, self.contrast, self.saturation, self.gamma])
+        return 1 + (2 * drawn[:, 4:] - 1) * largest
+
+
+def _coloured(image: Tensor, change: Tensor) -> Tensor:
+    image = adjust_brightness_accumulative(image, change[:, 0])
+    image = adjust_contrast_with_mean_subtraction(image, change[:, 1])
+    image = adjust_saturation_with_gray_subtraction(image, change[:, 2])
+    return adjust_gamma(image, change[:, 3])  # type: ignore[no-any-return]

@@ -81,7 +81,7 @@ class Objective(nn.Module):
             terms=self.terms,
             value=torch.where(there, value, 0.0),
             present=there,
-            count=torch.tensor([max(1, count) for count in counts], device=value.device),
+            count=torch.tensor([max(1, count) for count in counts]).to(value.device, non_blocking=True),
         )
 
     def _supervised(self, task: str, predicted: Prediction, batch: Batch) -> Tensor:

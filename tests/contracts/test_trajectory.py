@@ -123,4 +123,4 @@ def test_reports_are_plain_numbers(recipe: TrajectoryRecipe) -> None:
 
 def test_an_unknown_layer_is_refused(recipe: TrajectoryRecipe) -> None:
     with pytest.raises(Refusal, match="student lacks"):
-        recipe.build(setting(layers=("neck",), anchors=rich().anchors))
+        recipe.check(setting(layers=("neck",), moments={"wise": 3}, teachers={"wise": ("depth",)}))

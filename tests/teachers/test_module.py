@@ -57,15 +57,26 @@ def test_the_pages_example_teaches(tmp_path: Path) -> None:
 
 def test_images_are_normalised_by_the_card() -> None:
     batch = batch_of()
-    plain = ModuleTeacher(nn.Identity(), card(mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 2.0)), _image, DEPTH)
-    expected = (batch.image - torch.tensor([0.1, 0.2, 0.3]).view(3, 1, 1)) / torch.tensor(
-        [0.5, 0.25, 2.0]
-    ).view(3, 1, 1)
-    torch.testing.assert_close(plain(batch).answers["depth"], expected)
+    plain = ModuleTeacher(nn.Identity(), card(mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 2.0)), _red, DEPTH)
+    torch.testing.assert_close(plain(batch).answers["depth"], (batch.image[:, :1] - 0.1) / 0.5)
 
 
-def _image(out: torch.Tensor) -> dict[str, torch.Tensor]:
-    return {"depth": out}
+def _red(out: torch.Tensor) -> dict[str, torch.Tensor]:
+    return {"depth": out[:, :1]}
+
+
+@pytest.mark.parametrize(
+    ("read", "said"),
+    [
+        (lambda out: {"depth": out[:, 0]}, r"answers depth with \[3, 16, 24\], not with \[3, 1, h, w\]"),
+        (lambda out: {"depth": out.repeat(1, 2, 1, 1)}, r"answers depth with \[3, 2, 16, 24\]"),
+        (lambda out: {"inverse": out}, "answers depth with nothing"),
+    ],
+    ids=["flat", "two channels", "missing"],
+)
+def test_an_answer_of_another_shape_is_refused(read: Any, said: str) -> None:
+    with pytest.raises(Refusal, match=said):
+        ModuleTeacher(network(), card(), read, DEPTH)(batch_of())
 
 
 def test_its_digest_follows_weights_and_card() -> None:
@@ -73,6 +84,30 @@ def test_its_digest_follows_weights_and_card() -> None:
     assert teacher(network()).card.digest == mine
     assert teacher(network(1)).card.digest != mine
     assert teacher(network(), std=(1.0, 1.0, 1.0)).card.digest != mine
+
+
+def test_its_digest_follows_its_code() -> None:
+    """A teacher that answered in millimetres and was mended is another teacher, and is scored anew."""
+
+    def metres(out: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"depth": out}
+
+    def millimetres(out: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"depth": out / 1000}
+
+    class Mine(nn.Conv2d):
+        pass
+
+    digests = {
+        ModuleTeacher(module, card(), read, DEPTH).card.digest
+        for module, read in [(network(), metres), (network(), millimetres), (_same(Mine(3, 1, 1)), metres)]
+    }
+    assert len(digests) == 3
+
+
+def _same(module: nn.Module) -> nn.Module:
+    module.load_state_dict(network().state_dict())
+    return module
 
 
 def test_it_answers_what_its_card_names_and_nothing_else() -> None:

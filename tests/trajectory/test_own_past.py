@@ -291,4 +291,4 @@ def test_a_state_of_other_records_is_refused() -> None:
 )
 def test_bad_knobs_are_refused(recipe: dict[str, object], word: str) -> None:
     with pytest.raises(Refusal, match=word):
-        OwnPast(**recipe).build(setting())  # type: ignore[arg-type]
+        OwnPast(**recipe).check(setting())  # type: ignore[arg-type]

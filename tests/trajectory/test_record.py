@@ -42,7 +42,7 @@ def test_rows_are_put_and_found() -> None:
 def test_arrow_brings_back_every_bit() -> None:
     table = records(5)
     table.tensors["depth.loss"][2] = torch.nan
-    back = from_bytes(to_bytes(table, HANGS_ON), LAYOUT, HANGS_ON)
+    back = from_bytes(to_bytes(table, HANGS_ON), LAYOUT, HANGS_ON, "a.arrow")
     assert list(back.tensors) == list(table.tensors)
     for name, values in table.tensors.items():
         assert back.tensors[name].dtype == values.dtype, name
@@ -73,20 +73,20 @@ def test_the_header_says_what_it_is() -> None:
 @pytest.mark.parametrize("ours", [{"data": "other"}, {"split": "unheard of"}])
 def test_foreign_fingerprints_are_refused(ours: dict[str, str]) -> None:
     with pytest.raises(Refusal, match="hang on another"):
-        from_bytes(to_bytes(records(1), HANGS_ON), LAYOUT, ours)
+        from_bytes(to_bytes(records(1), HANGS_ON), LAYOUT, ours, "a.arrow")
 
 
 def test_another_layout_is_refused() -> None:
     other = Layout.of(TASKS, "encoder", (16, 32), 32)
     with pytest.raises(Refusal, match="another layer, grid"):
-        from_bytes(to_bytes(records(1), HANGS_ON), other, HANGS_ON)
+        from_bytes(to_bytes(records(1), HANGS_ON), other, HANGS_ON, "a.arrow")
 
 
 def test_damage_is_refused() -> None:
     stored = to_bytes(records(3), HANGS_ON)
     for broken in (b"", b"nothing", stored[: len(stored) // 2]):
         with pytest.raises(Refusal, match="damaged"):
-            from_bytes(broken, LAYOUT, HANGS_ON)
+            from_bytes(broken, LAYOUT, HANGS_ON, "a.arrow")
 
 
 def test_a_file_without_our_header_is_refused() -> None:
@@ -95,7 +95,7 @@ def test_a_file_without_our_header_is_refused() -> None:
     with pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
     with pytest.raises(Refusal, match="schema 1"):
-        from_bytes(bytes(sink.getvalue()), LAYOUT, HANGS_ON)
+        from_bytes(bytes(sink.getvalue()), LAYOUT, HANGS_ON, "a.arrow")
 
 
 @pytest.mark.parametrize(("grid", "points"), [((300, 300), 32), ((0, 4), 1), ((2, 2), 5), ((2, 2), 0)])

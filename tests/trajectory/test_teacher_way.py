@@ -93,7 +93,14 @@ def test_a_teacher_without_a_way_is_left_out() -> None:
 
 def test_no_way_at_all_is_refused() -> None:
     with pytest.raises(Refusal, match="two anchors"):
-        RECIPE.build(setting(anchors={"bought": WAY[:1]}))
+        RECIPE.check(setting(moments={"bought": 1}))
+
+
+def test_a_way_on_which_nobody_can_place_the_student_is_refused() -> None:
+    led = setting(moments={"wise": 3}, teachers={"wise": ("depth",)})
+    RECIPE.check(led)
+    with pytest.raises(Refusal, match=r"way of 'wise': the feedback slice has no label"):
+        RECIPE.check(replace(led, heard=frozenset({"segmentation"})))
 
 
 def test_anchors_of_other_images_are_refused() -> None:
@@ -104,7 +111,7 @@ def test_anchors_of_other_images_are_refused() -> None:
 @pytest.mark.parametrize("recipe", [{"memory": 1.0}, {"gain": -1.0}, {"layer": "neck"}])
 def test_bad_knobs_are_refused(recipe: dict[str, object]) -> None:
     with pytest.raises(Refusal):
-        TeacherWay(**recipe).build(setting(anchors={"wise": WAY}))  # type: ignore[arg-type]
+        TeacherWay(**recipe).check(setting(moments={"wise": 3}, teachers={"wise": ("depth",)}))  # type: ignore[arg-type]
 
 
 def test_a_lone_task_is_led_alone() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 
 from safetensors.torch import save
@@ -29,9 +28,8 @@ class Anchors:
         weights = student_weights(self.parts)
         if self.parts.ranks.first:
             content = save(weights)
-            kept = Moment.of(step, losses, content)
-            self._put(kept.file, content)
-            self._put(f"anchors/{step:09d}.json", write_index([kept]))
+            stored = self._put(Moment.of(step, losses, content).file, content)
+            self._put(f"anchors/{step:09d}.json", write_index([Moment.of(step, losses, stored)]))
 
     def index(self) -> None:
         """List the anchors in the index of the network's way: called once, when all are there."""
@@ -44,6 +42,10 @@ class Anchors:
     def _folder(self) -> str:
         return f"runs/{self.run}/model"
 
-    def _put(self, name: str, content: bytes) -> None:
-        with suppress(AlreadyThere):  # a resumed run passes an anchor again
+    def _put(self, name: str, content: bytes) -> bytes:
+        """What then lies there: a resumed run passes an anchor again, perhaps with other last bits."""
+        try:
             self.store.put(f"{self._folder}/{name}", content)
+        except AlreadyThere:
+            return self.store.get(f"{self._folder}/{name}")
+        return content

@@ -6,15 +6,19 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import cast
 
 from jointdistill.data.cache import Cache
-from jointdistill.data.loader import Rows, Slices, in_order
+from jointdistill.data.loader import in_order
+from jointdistill.data.sampling import Rows, Slices
 from jointdistill.engine.evaluate import Scores, evaluate, supervised_losses
 from jointdistill.engine.parts import Parts
 from jointdistill.recipe import describe, digest
 from jointdistill.store.base import AlreadyThere, Missing, Store
 from jointdistill.tasks.base import Task
-from jointdistill.types import Batch, Feedback, Prediction, Refusal
+from jointdistill.teachers.base import TeacherCard
+from jointdistill.types import Batch, Feedback, Prediction, Refusal, State
+from jointdistill.weighting.base import Need
 
 
 @dataclass(frozen=True)
@@ -45,16 +49,34 @@ class Examiner:
         """
         reports = {}
         for name, teacher in self.parts.teachers.items():
-            tasks = {task: self.parts.tasks[task] for task in teacher.card.tasks if task in self.parts.tasks}
-            heard = {task: self.slices.feedback[task] for task in tasks}
-            key = self._key(teacher.card.digest, heard, tasks)
-            report = self._remembered(key)
-            if report is None:
-                report = self._examine(teacher, heard, tasks)
-                self._remember(key, report)
-            refuse_weak(name, report.scores, self.parts.experiment.floors, tasks)
-            reports[name] = report
+            reports[name] = self.report(teacher, teacher.card, teacher.card.digest)
+            refuse_weak(name, reports[name].scores, self.parts.experiment.floors, self.parts.tasks)
         return reports
+
+    def report(self, teacher: Callable[[Batch], Prediction], card: TeacherCard, digest: str) -> Report:
+        """A teacher on the feedback slice, remembered on the store by its digest; every rank must ask."""
+        tasks = {task: self.parts.tasks[task] for task in card.tasks}
+        heard = {task: self.slices.feedback[task] for task in tasks}
+        key = self._key(digest, heard, tasks)
+        report = self._remembered(key)
+        if report is None:
+            report = self._examine(teacher, heard, tasks)
+            self._remember(key, report)
+        return report
+
+    def unchecked(self) -> list[str]:
+        """What a run should know that its floors, or its weighting, have nothing to go by."""
+        deaf = [task for task in self.parts.tasks if not len(self.slices.feedback[task])]
+        floors = [floor for floor in self.parts.experiment.floors if floor.split("/")[0] in deaf]
+        said = [
+            f"Nobody checked the floor {floor}: the feedback slice has no label of it." for floor in floors
+        ]
+        if deaf and Need.FEEDBACK in self.parts.weighting.needs:
+            recipe = type(self.parts.experiment.weighting).__name__
+            said.append(
+                f"{recipe} hears nothing of {', '.join(deaf)}: the feedback slice has no label of it."
+            )
+        return said
 
     def feedback(self, teachers: Mapping[str, Report]) -> Feedback:
         """The student beside its teachers, as weightings and trajectories hear it."""
@@ -97,12 +119,15 @@ class Examiner:
         return f"teachers/{teacher}/feedback-{question[:16]}.json"
 
     def _remembered(self, key: str) -> Report | None:
-        if not key:
+        def look() -> State:
+            with suppress(Missing, ValueError):
+                return {}, json.loads(self.store.get(key))
+            return {}, {}
+
+        _, said = self.parts.ranks.told_by_first(look) if key else ({}, {})
+        if said.keys() != {"scores", "losses"}:
             return None
-        with suppress(Missing, ValueError, KeyError):
-            said = json.loads(self.store.get(key))
-            return Report(said["scores"], said["losses"])
-        return None
+        return Report(cast("Scores", said["scores"]), cast("dict[str, float]", said["losses"]))
 
     def _remember(self, key: str, report: Report) -> None:
         if key and self.parts.ranks.first:
@@ -129,8 +154,8 @@ def refuse_weak(teacher: str, scores: Scores, floors: Mapping[str, float], tasks
     """Refuse a teacher whose score stays below a floor (above, where less is better)."""
     for metric, floor in floors.items():
         task, name = metric.split("/")
-        if task not in tasks or metric not in scores:
-            continue
+        if metric not in scores:
+            continue  # another teacher's task, or one without labels in the slice: see `unchecked`
         score, more_is_better = scores[metric], tasks[task].scores[name]
         if not (score >= floor if more_is_better else score <= floor):
             raise Refusal(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from jointdistill.recipe import describe
 from jointdistill.tasks.base import Task
 from jointdistill.teachers.base import Teacher, TeacherCard
-from jointdistill.types import Batch, Prediction
+from jointdistill.types import Batch, Prediction, Refusal
 
 
 @final
@@ -24,7 +25,7 @@ class ModuleTeacher(Teacher):
 
     The images are normalised with the card's `mean` and `std`; what the module then returns, `read` turns
     into task → answer (depth [B, 1, h, w] metres, segmentation logits [B, C, h, w]). The card's digest is
-    computed here, from the module's weights and the card.
+    computed here, from the module's weights, the card, and the code of `read` and of the module's classes.
     """
 
     mean: Tensor
@@ -39,20 +40,39 @@ class ModuleTeacher(Teacher):
     ) -> None:
         """`tasks` are those of the run. Raises `Refusal` where the card does not fit them."""
         super().__init__()
-        card.check(type(module).__name__, tasks)
+        self._name = type(module).__name__
+        card.check(self._name, tasks)
         self.module, self._read = module, read
-        self.card = replace(card, digest=_digest(module, card))
+        self._channels = {task: tasks[task].channels for task in card.tasks}
+        self.card = replace(card, digest=_digest(module, card, read))
         self.channels = {}
         self.register_buffer("mean", torch.tensor(card.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(card.std).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, batch: Batch) -> Prediction:
-        """The module's answers."""
+        """The module's answers. Raises `Refusal` where one is missing or of another shape than the task's."""
         answers = self._read(self.module((batch.image - self.mean) / self.std))
+        for task, channels in self._channels.items():
+            shape = tuple(answers[task].shape) if task in answers else ()
+            if len(shape) != 4 or shape[:2] != (len(batch), channels):
+                raise Refusal(
+                    f"The teacher '{self._name}' answers {task} with {list(shape) or 'nothing'}, not with "
+                    f"[{len(batch)}, {channels}, h, w]: correct what its `read` returns."
+                )
         return Prediction({task: answers[task] for task in self.card.tasks}, {})
 
 
-def _digest(module: nn.Module, card: TeacherCard) -> str:
+def _digest(module: nn.Module, card: TeacherCard, read: Callable[[Any], Mapping[str, Tensor]]) -> str:
     weights = {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
-    said = json.dumps(describe(replace(card, digest="")), sort_keys=True)
+    own = {type(part) for part in module.modules() if not type(part).__module__.startswith("torch.")}
+    code = [_code(read), *sorted(_code(kind) for kind in own)]
+    said = json.dumps([describe(replace(card, digest="")), code], sort_keys=True)
     return hashlib.sha256(said.encode() + save(weights)).hexdigest()
+
+
+def _code(part: Any) -> str:
+    """What a function or class is written as; only its name where there is no file to read it in."""
+    try:
+        return inspect.getsource(part)
+    except (OSError, TypeError):
+        return str(getattr(part, "__qualname__", type(part).__qualname__))

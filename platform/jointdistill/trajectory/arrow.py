@@ -35,8 +35,8 @@ def to_bytes(records: Records, fingerprints: Mapping[str, str]) -> bytes:
     return bytes(sink.getvalue())
 
 
-def from_bytes(stored: bytes, layout: Layout, fingerprints: Mapping[str, str]) -> Records:
-    """The records of a file.
+def from_bytes(stored: bytes, layout: Layout, fingerprints: Mapping[str, str], name: str) -> Records:
+    """The records of the file called `name`.
 
     Raises `Refusal` where the file is damaged, of another schema or layout, or of other fingerprints.
     """
@@ -44,25 +44,29 @@ def from_bytes(stored: bytes, layout: Layout, fingerprints: Mapping[str, str]) -
         table = pa.ipc.open_file(pa.BufferReader(stored)).read_all()
     except pa.ArrowInvalid as damage:
         raise Refusal(
-            "The records are no Arrow file or are damaged: delete them and write them anew."
+            f"The records in {name} are no Arrow file or are damaged: delete it, and it is written anew."
         ) from damage
-    _refuse_foreign(table.schema.metadata or {}, layout, fingerprints)
+    _refuse_foreign(table.schema.metadata or {}, layout, fingerprints, name)
     tensors = {name: _to_tensor(table[name], dtype, shape) for name, (dtype, shape) in layout.columns.items()}
     return Records(layout, tensors)
 
 
-def _refuse_foreign(header: Mapping[bytes, bytes], layout: Layout, fingerprints: Mapping[str, str]) -> None:
+def _refuse_foreign(
+    header: Mapping[bytes, bytes], layout: Layout, fingerprints: Mapping[str, str], name: str
+) -> None:
     if header.get(b"schema") != str(SCHEMA).encode():
-        raise Refusal(f"The records are not of schema {SCHEMA}: write them anew with this version.")
-    if json.loads(header[b"layout"]) != layout.describe():
+        raise Refusal(f"The records in {name} are not of schema {SCHEMA}: write them anew with this version.")
+    if json.loads(header.get(b"layout", b"0")) != layout.describe():
         raise Refusal(
-            "The records have another layer, grid, number of points or tasks than the run: write them anew."
+            f"The records in {name} have another layer, grid, number of points or tasks than the run: write "
+            "them anew."
         )
-    theirs = json.loads(header[b"fingerprints"])
+    theirs = json.loads(header.get(b"fingerprints", b"{}"))
     for what, ours in fingerprints.items():
         if theirs.get(what) != ours:
             raise Refusal(
-                f"The records hang on another {what} ({theirs.get(what)}, not {ours}): write them anew."
+                f"The records in {name} hang on another {what} ({theirs.get(what)}, not {ours}): write them "
+                "anew."
             )
 
 

@@ -29,8 +29,12 @@ class Setting:
     """Rows of the training cache."""
     labelled: Mapping[str, frozenset[int]]
     """Task → rows whose label the run may see."""
+    heard: frozenset[str]
+    """Tasks with labels in the feedback slice."""
     teachers: Mapping[str, tuple[str, ...]]
     """Teacher → its tasks."""
+    moments: Mapping[str, int]
+    """Teacher → how many anchors it kept; 0 where it was not trained here."""
     steps: int
     """Optimiser steps of the whole run; ramps follow it."""
     seed: int
@@ -92,11 +96,12 @@ class TrajectoryRecipe(Recipe, ABC):
         return None
 
     @abstractmethod
-    def build(self, setting: Setting) -> Trajectory:
-        """The source for this run.
+    def check(self, setting: Setting) -> None:
+        """Raises `Refusal` where the run lacks what the source lives on. No anchor is replayed yet."""
 
-        Raises `Refusal` where the run lacks what the source lives on.
-        """
+    @abstractmethod
+    def build(self, setting: Setting) -> Trajectory:
+        """The source for a run that passed `check`, with its anchors."""
 
 
 def ramped(gain: float, ramp: float, step: int, steps: int) -> float:

@@ -56,9 +56,13 @@ class OwnPast(TrajectoryRecipe):
     def __post_init__(self) -> None:
         refuse_knobs("OwnPast", self.gain, self.ramp)
 
-    def build(self, setting: Setting) -> OwnPastTrajectory:
+    def check(self, setting: Setting) -> None:
         """Raises `Refusal` where the layer is missing or the grid cannot hold the points."""
         refuse_layer("OwnPast", self.layer, setting.layers)
+        Layout.of(setting.tasks, self.layer, self.grid, self.points)
+
+    def build(self, setting: Setting) -> OwnPastTrajectory:
+        """Its table starts empty."""
         return OwnPastTrajectory(self, setting)
 
 
@@ -100,7 +104,9 @@ class OwnPastTrajectory(Trajectory):
         past = visit.past
         for name, lost in visit.lost.items():
             gate = lost > 0  # NaN, where nobody can tell, stays shut
-            weight = past.attention * gate if self._recipe.gate else past.attention
+            # What nobody could judge is no memory: it would feed the student its own confidence.
+            judged = ~past.records.loss(name).isnan()[:, None]
+            weight = past.attention * (gate if self._recipe.gate else judged)
             distance = tasks[name].recall(past.columns[name], now.answers[name], past.points)  # [B, m]
             total = total + ((weight * distance).sum(1) / (weight.sum(1) + 1e-6)).sum()
             self._counted += torch.stack([gate.sum(), (past.attention > 0).sum()])

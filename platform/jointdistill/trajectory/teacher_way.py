@@ -65,14 +65,26 @@ class TeacherWay(TrajectoryRecipe):
         """How to record the anchors of a teacher of these tasks."""
         return Layout.of(tasks, self.layer, self.grid, self.points)
 
-    def build(self, setting: Setting) -> TeacherWayTrajectory:
-        """Raises `Refusal` where the layer is missing or no teacher has a way to follow."""
+    def check(self, setting: Setting) -> None:
+        """Raises `Refusal` where the layer is missing, no teacher has a way to follow, or nobody can tell
+        how far the student has come on it."""
         refuse_layer("TeacherWay", self.layer, setting.layers)
-        if not any(len(anchors) > 1 for anchors in setting.anchors.values()):
+        Layout.of(setting.tasks, self.layer, self.grid, self.points)
+        leading = [teacher for teacher, moments in setting.moments.items() if moments > 1]
+        if not leading:
             raise Refusal(
                 "TeacherWay needs a teacher with at least two anchors: train one here with anchors kept, or "
                 "use OwnPast."
             )
+        for teacher in leading:
+            if not setting.heard & set(setting.teachers[teacher]):
+                raise Refusal(
+                    f"TeacherWay cannot tell how far the student is on the way of '{teacher}': the feedback "
+                    "slice has no label of its tasks, so raise --sampling.labels, or use OwnPast."
+                )
+
+    def build(self, setting: Setting) -> TeacherWayTrajectory:
+        """Raises `Refusal` where the anchors know other images than the run."""
         for teacher, anchors in setting.anchors.items():
             for anchor in anchors:
                 if len(anchor.records) != setting.images:

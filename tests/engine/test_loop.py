@@ -6,13 +6,15 @@ from dataclasses import replace
 import pytest
 import torch
 
+from jointdistill.data.format import write_set
 from jointdistill.engine.ranks import Ranks
 from jointdistill.experiment import Optimise
-from jointdistill.launch.work import Outcome, Picture, Work
+from jointdistill.launch.run import settle
+from jointdistill.launch.work import Note, Outcome, Picture, Work
 from jointdistill.launch.worker import build, live
 from jointdistill.store.objects import open_store
 from jointdistill.trajectory.own_past import OwnPast
-from jointdistill.types import Refusal, StepReport
+from jointdistill.types import Card, Refusal, StepReport
 from jointdistill.weighting.none import LabelsOnly
 from tests.engine import small
 
@@ -129,6 +131,25 @@ def test_a_run_without_any_label_learns_from_its_teachers(tmp_path):
     assert said[20, name] < said[10, name]
 
 
+def test_a_data_set_without_any_label_is_learnt_from_teachers_alone(tmp_path):
+    experiment = small.experiment(tmp_path)
+    store = open_store(str(tmp_path / "storage" / "data" / "bare"))
+    frames = {"train": small.rows(0, 32), "val": small.rows(100, 6)}
+    bare = {split: (row._replace(truths={}) for row in rows) for split, rows in frames.items()}
+    write_set(store, Card("bare", classes=small.CLASSES, height=32, width=64), bare, ["depth", "labels"])
+    messages: list[object] = []
+    sampling = replace(experiment.sampling, labelled=0)
+    experiment = replace(experiment, data="bare", sampling=sampling, floors={"depth/abs_rel": 0.5})
+    work = settle(experiment, small.launch(tmp_path)).work
+    outcome = live(work, messages.append)
+    assert isinstance(outcome, Outcome)
+    assert outcome.scores == {}
+    notes = [message.text for message in messages if isinstance(message, Note)]
+    assert "Nobody checked the floor depth/abs_rel: the feedback slice has no label of it." in notes
+    assert any(note.startswith("Competence hears nothing of depth, segmentation") for note in notes)
+    assert [message for message in messages if isinstance(message, Picture)]
+
+
 def test_hidden_labels_never_reach_a_batch(tmp_path):
     loop = build(small.work(tmp_path), Ranks(torch.device("cpu")), lambda message: None)
     for step in range(12):
@@ -167,10 +188,17 @@ def test_a_teacher_that_turns_nan_is_left_out_and_the_run_goes_on(tmp_path, monk
 
     work = small.work(tmp_path)
     monkeypatch.setattr(RegisteredTeacher, "forward", sick)
-    said = reports(replace(work, run="sick"))
+    messages: list[object] = []
+    live(replace(work, run="sick"), messages.append)
+    said = {point: value for message in messages for point, value in _points(message).items()}
     assert said[20, "finite_steps"] == 1
     assert said[20, "unsound_images"] == 10  # the first image of each of the ten steps
     assert all(math.isfinite(value) for value in said.values())
+    loader = build(work, Ranks(torch.device("cpu")), lambda message: None).loader
+    first_images = sorted({loader.batch(step).keys[0] for step in range(10)})
+    (note, _) = [message.text for message in messages if isinstance(message, Note)]
+    assert note.startswith("Up to step 10 a loss, or a teacher's answer, was not finite on some images")
+    assert ", ".join(first_images[:8]) in note
 
 
 def test_the_outcome_is_published_with_the_model(tmp_path):

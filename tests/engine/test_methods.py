@@ -5,7 +5,7 @@ import torch
 
 from jointdistill.data.cells import encode_npy
 from jointdistill.data.format import write_set
-from jointdistill.data.loader import Sampling
+from jointdistill.data.sampling import Sampling
 from jointdistill.engine.gram import gram
 from jointdistill.engine.ranks import Ranks
 from jointdistill.experiment import Experiment, Optimise

@@ -12,7 +12,10 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
+from jointdistill.distill.channel_wise import ChannelWise
+from jointdistill.distill.log_depth_l1 import LogDepthL1
 from jointdistill.engine.ranks import Ranks
+from jointdistill.experiment import Optimise
 from jointdistill.launch.work import Work
 from jointdistill.launch.worker import live
 from jointdistill.store.objects import open_store
@@ -81,6 +84,24 @@ def alone(work: Work, folder: Path) -> dict[str, float]:
 def test_workers_report_the_losses_of_one(work, alone, folder, world, sharding):
     launch = replace(work.launch, sharding=sharding, workers=world)
     together = series(replace(work, run=f"{sharding}-{world}", launch=launch), world, folder)
+    assert together.keys() == alone.keys()
+    for point, value in alone.items():
+        assert together[point] == pytest.approx(value, rel=1e-4, abs=1e-6), point
+
+
+@pytest.mark.parametrize("sharding", ["replicate", "shard"])
+def test_an_average_and_a_connector_are_the_same_on_two_workers(folder, sharding):
+    """The average is put in the student's place for each evaluation, and a connector is never sharded."""
+    work = small.work(
+        folder,
+        distil=(LogDepthL1(), ChannelWise(layer="encoder")),
+        optimise=Optimise(steps=20, learning_rate=5e-3, ema=0.9),
+    )
+    launch = replace(work.launch, report_every=10, evaluate_every=5, snapshot_every=100)
+    work = replace(work, launch=launch)
+    alone = series(replace(work, run=f"average-beside-{sharding}"), 1, folder)
+    launch = replace(launch, sharding=sharding, workers=2)
+    together = series(replace(work, run=f"average-{sharding}", launch=launch), 2, folder)
     assert together.keys() == alone.keys()
     for point, value in alone.items():
         assert together[point] == pytest.approx(value, rel=1e-4, abs=1e-6), point

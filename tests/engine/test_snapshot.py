@@ -45,7 +45,7 @@ def test_the_newest_snapshot_is_taken(snapshots):
 def test_a_damaged_snapshot_is_passed_over_and_named(tmp_path, snapshots):
     for step in (10, 20):
         snapshots.write(snapshot(step))
-    (part,) = tmp_path.glob("runs/mine/snapshots/*20/trained.safetensors")
+    (part,) = tmp_path.glob("runs/mine/snapshots/*20/trained-*.safetensors")
     content = bytearray(part.read_bytes())
     content[-1] ^= 1
     part.write_bytes(bytes(content))
@@ -58,7 +58,7 @@ def test_a_snapshot_without_its_manifest_or_a_part_does_not_exist(tmp_path, snap
     for step in (10, 20, 30):
         snapshots.write(snapshot(step))
     next(tmp_path.glob("runs/mine/snapshots/*30/manifest.json")).unlink()
-    next(tmp_path.glob("runs/mine/snapshots/*20/weighting.safetensors")).unlink()
+    next(tmp_path.glob("runs/mine/snapshots/*20/weighting-*.safetensors")).unlink()
     latest = snapshots.latest()
     assert latest is not None and latest.step == 10
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import cast
 
 from jointdistill.data.loader import Loader
 from jointdistill.engine.anchors import Anchors
@@ -16,7 +17,10 @@ from jointdistill.engine.snapshot import Snapshots
 from jointdistill.engine.step import train_step
 from jointdistill.engine.window import STEPS, Window
 from jointdistill.experiment import Launch
-from jointdistill.types import Refusal, Step, StepReport
+from jointdistill.types import JSON, Refusal, Step, StepReport
+
+SHOWN = 8
+"""Images that a sentence names."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,8 @@ class Outside:
 
     report: Callable[[StepReport], None]
     """Take an interval's plain numbers. Called on the first rank only, and must not block."""
+    note: Callable[[str], None]
+    """Take a sentence for whoever watches; like `report`."""
     snapshots: Snapshots
     anchors: Anchors
 
@@ -50,8 +56,9 @@ class Loop:
         if self.parts.step == 0:
             self._listen(teachers)
         self._since, self._reported = time.perf_counter(), self.parts.step
-        for batch in self.loader.stream(self.parts.step, self.steps):
-            step = train_step(batch.to(self.parts.ranks.device), self.parts)
+        device = self.parts.ranks.device
+        for batch in self.loader.stream(self.parts.step, self.steps, pin=device.type == "cuda"):
+            step = train_step(batch.to(device), self.parts)
             self.window.add(step)
             self._recent.append(step)
             self._after(self.parts.step, teachers)
@@ -59,9 +66,12 @@ class Loop:
 
     def resume(self) -> bool:
         """Go on from the run's newest snapshot, if there is one."""
-        snapshot = self.outside.snapshots.latest()
-        if snapshot is None:
+        snapshots, ranks = self.outside.snapshots, self.parts.ranks
+        found = snapshots.latest() if ranks.first else None
+        _, said = ranks.told_by_first(lambda: ({}, {"step": found.step if found else None}))
+        if said["step"] is None:
             return False
+        snapshot = found or snapshots.at(cast(int, said["step"]))
         restore(self.parts, snapshot)
         self.window.load(snapshot.parts["window"])
         return True
@@ -99,8 +109,10 @@ class Loop:
 
     def _report(self, step: int) -> None:
         recent, self._recent = self._recent, []
-        self._refuse_divergence(recent)
         metrics = self.window.report() | self.parts.weighting.log()
+        if metrics["unsound_images"]:  # the same on every rank
+            self._name_unsound(step, recent)
+        self._refuse_divergence(recent)
         for source in self.parts.trajectory:
             metrics |= source.log()
         now = time.perf_counter()
@@ -112,16 +124,22 @@ class Loop:
         self._since, self._reported = now, step
         self._send(step, metrics)
 
+    def _name_unsound(self, step: int, recent: list[Step]) -> None:
+        """Tell the images, of all ranks, that had a loss or a teacher's answer that was not finite."""
+        mine: list[JSON] = [*_unsound(recent)]
+        everybody = self.parts.ranks.gather(({}, {"keys": mine}))
+        if self.parts.ranks.first:
+            keys = sorted({key for _, said in everybody for key in cast("list[str]", said["keys"])})
+            self.outside.note(
+                f"Up to step {step} a loss, or a teacher's answer, was not finite on some images and was "
+                f"left out there: {_some(keys)}."
+            )
+
     def _refuse_divergence(self, recent: list[Step]) -> None:
         """Steps with a non-finite gradient were left out; a whole interval of them ends the run."""
         if recent and not any(bool(step.finite) for step in recent):
-            unsound = [
-                key
-                for step in recent
-                for key, ok in zip(step.keys, step.sound.tolist(), strict=True)
-                if not ok
-            ]
-            named = f" (images {', '.join(unsound[:8])})" if unsound else ""
+            unsound = _unsound(recent)
+            named = f" (images {_some(unsound)})" if unsound else ""
             raise Refusal(
                 f"No gradient was finite in the {len(recent)} steps before step {self.parts.step}{named}: "
                 "lower --optimise.learning-rate, or look at these images and their teachers' answers."
@@ -140,11 +158,19 @@ class Loop:
 
 
 def anchor_steps(steps: int, anchors: int) -> frozenset[int]:
-    """Where a run keeps anchors: log-spaced, since most is learnt early; the last step among them."""
-    if not anchors:
-        return frozenset()
-    ratio = steps ** (1 / anchors)
-    return frozenset(max(1, round(ratio**place)) for place in range(1, anchors)) | {steps}
+    """Where a run keeps anchors: at its end, at half of it, at half of that …, since most is learnt early."""
+    return frozenset(max(1, round(steps / 2**halvings)) for halvings in range(anchors))
+
+
+def _unsound(steps: list[Step]) -> list[str]:
+    """The images of this rank whose numbers were not finite."""
+    return sorted(
+        {key for step in steps for key, ok in zip(step.keys, step.sound.tolist(), strict=True) if not ok}
+    )
+
+
+def _some(keys: list[str]) -> str:
+    return ", ".join(keys[:SHOWN]) + (" …" if len(keys) > SHOWN else "")
 
 
 def _crossed(step: int, every: int) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
@@ -21,7 +21,7 @@ from jointdistill.nets.joint import JointNet
 from jointdistill.tasks.base import Task
 from jointdistill.teachers.base import Teacher
 from jointdistill.trajectory.base import Trajectory
-from jointdistill.types import Refusal, Stats
+from jointdistill.types import Refusal, Stats, Term
 from jointdistill.weighting.base import Need, Weighting
 
 SERVED = frozenset({Need.GRAM, Need.FEEDBACK})
@@ -69,17 +69,23 @@ def assemble(
     launch: Launch,
     ranks: Ranks,
     tasks: Mapping[str, Task],
+    labelled: Sequence[str],
     teachers: Mapping[str, Teacher],
 ) -> Parts:
     """Build a rank's parts; the trajectory joins later, once its records are known.
 
-    `tasks` are the experiment's as the data set describes them. Every rank draws the same first weights.
+    `tasks` are the experiment's as the data set describes them, `labelled` those with labels to train on.
+    Every rank draws the same first weights.
     """
     torch.manual_seed(experiment.seed)
     network = experiment.student.build(tasks)
-    labelled = [task for task in tasks if _has_labels(experiment, task)]
     objective = Objective(tasks, labelled, experiment.distil, network.channels, teachers).to(ranks.device)
     weighting = experiment.weighting.build(objective.terms)
+    if Need.GRAM in weighting.needs and launch.micro_batch:
+        raise Refusal(
+            f"{type(experiment.weighting).__name__} compares gradients over the whole batch: leave out "
+            "--micro-batch."
+        )
     for need in weighting.needs - SERVED:
         raise Refusal(
             f"{type(experiment.weighting).__name__} needs {need.value}, which the engine does not serve yet."
@@ -90,7 +96,7 @@ def assemble(
     if launch.compile:
         student.compile()
     beside = [*objective.parameters(), *weighting.parameters()]
-    optimiser = build_optimiser(experiment.optimise, [*network.parameters(), *beside])
+    optimiser = build_optimiser(experiment.optimise, network.parameters(), beside)
     return Parts(
         experiment=experiment,
         tasks=tasks,
@@ -109,5 +115,19 @@ def assemble(
     )
 
 
-def _has_labels(experiment: Experiment, task: str) -> bool:
-    return experiment.sampling.labelled > 0 and experiment.sampling.labels.get(task, 1.0) > 0
+def refuse_untaught(
+    terms: tuple[Term, ...], tasks: Mapping[str, Task], teachers: Mapping[str, Teacher]
+) -> None:
+    """Raise a `Refusal` for a task that nobody teaches, and for a teacher that nobody listens to."""
+    for task in tasks:
+        if not any(term.task == task for term in terms):
+            raise Refusal(
+                f"Nobody teaches '{task}': no label of it is left to train on, and it is compared with no "
+                "teacher, so raise its share in --sampling.labels, or give it a teacher and a loss."
+            )
+    for name, teacher in teachers.items():
+        if not any(term.source == name for term in terms):
+            raise Refusal(
+                f"The teacher '{name}' does {', '.join(teacher.card.tasks)}, and no distillation loss "
+                "compares that: add one to `distil`, or leave the teacher out."
+            )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -44,6 +45,11 @@ class Ranks:
             values = values.clone()
             dist.all_reduce(values)
         return values
+
+    def told_by_first(self, ask: Callable[[], State]) -> State:
+        """What the first rank finds, on every rank. Each looking for itself might find another state of a
+        store that somebody writes to, and then wait for the others in another place."""
+        return self.gather(ask() if self.first else ({}, {}))[0]
 
     def gather(self, state: State) -> list[State]:
         """Every rank's state, in rank order, on every rank; as bytes, so that nothing is pickled."""

@@ -13,6 +13,7 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 from jointdistill.engine.ranks import Ranks
+from jointdistill.types import Refusal
 
 Sharding = Literal["replicate", "shard", "hybrid"]
 
@@ -53,9 +54,23 @@ def _mesh(ranks: Ranks, sharding: Sharding) -> DeviceMesh:
     if sharding == "shard":
         return init_device_mesh(ranks.device.type, (ranks.world,))
     within = int(os.environ.get("LOCAL_WORLD_SIZE", torch.cuda.device_count() or 1))
+    total, squares = ranks.sum(torch.tensor([within, within**2], device=ranks.device)).tolist()
+    if total**2 != ranks.world * squares or ranks.world % within:  # equal only where all are alike
+        raise Refusal(
+            f"--sharding hybrid needs equally many workers on each node, and {ranks.world} workers do not "
+            "divide so here: choose another --workers, or --sharding shard."
+        )
     return init_device_mesh(
         ranks.device.type, (ranks.world // within, within), mesh_dim_names=("replicate", "shard")
     )
+
+
+def forget_gathered(network: nn.Module) -> None:
+    """Before shards are changed by hand: FSDP may still hold what the last forward pass gathered of them,
+    and would compute with that."""
+    for module in network.modules():
+        if isinstance(module, FSDPModule):
+            module.reshard()
 
 
 def accumulating(network: nn.Module, last: bool) -> AbstractContextManager[object]:

@@ -43,10 +43,14 @@ class Snapshots:
             content = pack(state)
             digests[part] = hashlib.sha256(content).hexdigest()
             with suppress(AlreadyThere):
-                self.store.put(f"{self._folder(snapshot.step)}/{part}.safetensors", content)
+                self.store.put(f"{self._folder(snapshot.step)}/{_file(part, digests[part])}", content)
         manifest = json.dumps({"step": snapshot.step, "parts": digests}, indent=2)
         with suppress(AlreadyThere):
             self.store.put(f"{self._folder(snapshot.step)}/{MANIFEST}", manifest.encode())
+
+    def at(self, step: int) -> Snapshot:
+        """The snapshot of a step. Raises `Missing` or `ValueError` where there is no whole one."""
+        return self._read(f"{self._folder(step)}/{MANIFEST}")
 
     def latest(self) -> Snapshot | None:
         """The newest snapshot whose digests hold; none where the run has none."""
@@ -62,7 +66,7 @@ class Snapshots:
         manifest = json.loads(self.store.get(key))
         parts = {}
         for part, expected in manifest["parts"].items():
-            content = self.store.get(f"{key.removesuffix(MANIFEST)}{part}.safetensors")
+            content = self.store.get(f"{key.removesuffix(MANIFEST)}{_file(part, expected)}")
             if hashlib.sha256(content).hexdigest() != expected:
                 raise ValueError(f"part '{part}' is not what was written (its digest differs)")
             parts[part] = unpack(content)
@@ -70,3 +74,8 @@ class Snapshots:
 
     def _folder(self, step: int) -> str:
         return f"runs/{self.run}/snapshots/{step:09d}"
+
+
+def _file(part: str, digest: str) -> str:
+    """With its digest in the name, what a writer that died left behind is in nobody's way."""
+    return f"{part}-{digest[:8]}.safetensors"

@@ -6,6 +6,7 @@ What is finished is found again, so a second call prints the table in seconds. R
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -25,6 +26,8 @@ from jointdistill.launch.prepare import DataOrder
 from jointdistill.launch.prepare import prepare as draw
 from jointdistill.launch.run import run
 from jointdistill.launch.work import Outcome
+from jointdistill.store.registry import redacted
+from jointdistill.types import Refusal
 
 TEACHERS = {"depth teacher": teach.scenes_depth, "segmentation teacher": teach.scenes_segmentation}
 ARMS = {
@@ -59,6 +62,9 @@ def main(arguments: Sequence[str]) -> None:
 
 def play(launch: Launch, *, smoke: bool = False) -> None:
     """Prepare, teach, distil; then show the table and say where everything lies."""
+    summary = Path("summary.json") if not smoke else Path(launch.storage) / "summary.json"
+    if not os.access(summary.parent.resolve(), os.W_OK) and not smoke:
+        raise Refusal(f"{summary} cannot be written here: run the demo from a folder that is yours.")
     scenes = prepare.scenes()
     if smoke:
         scenes = replace(scenes, splits={"train": 64, "val": 16})
@@ -73,11 +79,10 @@ def play(launch: Launch, *, smoke: bool = False) -> None:
             with Bar(title, experiment.optimise.steps) as bar:
                 rows[title] = run(experiment, replace(launch, register=register, workers=workers), bar)
     CONSOLE.print(table("Validation split", [(title, outcome.row) for title, outcome in rows.items()]))
-    summary = Path("summary.json") if not smoke else Path(launch.storage) / "summary.json"
     summary.write_text(json.dumps({title: outcome.plain() for title, outcome in rows.items()}, indent=2))
     CONSOLE.print(
         f"The same as JSON: {summary}. Curves, pictures and models:\n"
-        f"  mlflow ui --backend-store-uri {tracking_of(launch)}\n"
+        f"  mlflow ui --backend-store-uri {redacted(tracking_of(launch))}\n"
         f"Storage: {storage_of(launch)}"
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from jointdistill.data.loader import Sampling
+from jointdistill.data.sampling import Sampling
 from jointdistill.distill.log_depth_l1 import LogDepthL1
 from jointdistill.distill.tempered_kl import TemperedKL
 from jointdistill.experiment import Experiment, Launch, Optimise

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from jointdistill.data.loader import Sampling
+from jointdistill.data.sampling import Sampling
 from jointdistill.experiment import Experiment, Launch, Optimise
 from jointdistill.launch.command import carry_out, parse
 from jointdistill.launch.show import show
@@ -41,9 +42,10 @@ EXPERIMENTS = {"scenes-depth": scenes_depth, "scenes-segmentation": scenes_segme
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Train the teacher and register it under its experiment's name."""
-    name = next(iter(arguments), "")
-    show(parse(EXPERIMENTS, __doc__ or "", Launch(register=name), arguments))
+    """Train the teacher and register it, under its experiment's name unless --register says another."""
+    order = parse(EXPERIMENTS, __doc__ or "", Launch(), arguments)
+    name = order.launch.register or order.experiment.name
+    show(replace(order, launch=replace(order.launch, register=name)))
 
 
 if __name__ == "__main__":

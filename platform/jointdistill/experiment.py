@@ -6,7 +6,9 @@ same experiment on more workers is the same run.
 
 from __future__ import annotations
 
+import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -16,7 +18,7 @@ import torch
 import tyro
 
 from jointdistill.data.augment import Augment
-from jointdistill.data.loader import Sampling
+from jointdistill.data.sampling import Sampling
 from jointdistill.distill.base import DistilRecipe
 from jointdistill.nets.joint import Joint
 from jointdistill.recipe import Recipe, describe, digest
@@ -34,12 +36,15 @@ class Optimise(Recipe):
     steps: int = 600
     """Optimiser steps of the whole run."""
     optimiser: Literal["adamw", "sgd"] = "adamw"
+    """The rule of a step."""
     learning_rate: float = 2e-3
     """The peak, after the warm-up."""
     weight_decay: float = 0.01
+    """Of matrices and kernels; AdamW takes it apart from the gradient."""
     momentum: float = 0.9
     """SGD's momentum, or AdamW's first beta."""
     schedule: Literal["cosine", "one-cycle", "constant"] = "cosine"
+    """How the learning rate moves after the warm-up."""
     warmup: float = 0.05
     """Share of the steps over which the learning rate rises linearly."""
     clip: float = 1.0
@@ -52,14 +57,20 @@ class Optimise(Recipe):
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise Refusal(f"--optimise.steps {self.steps} trains nothing: give at least 1.")
-        if self.learning_rate <= 0:
-            raise Refusal(f"--optimise.learning-rate {self.learning_rate} must be above 0.")
-        if not 0 <= self.ema < 1:
-            raise Refusal(
-                f"--optimise.ema {self.ema} is no decay: give 0 (off) or a number below 1, such as 0.999."
-            )
-        if not 0 <= self.warmup < 1:
-            raise Refusal(f"--optimise.warmup {self.warmup} is no share of the steps: give a number in 0..1.")
+        if not 0 < self.learning_rate < math.inf:
+            raise Refusal(f"--optimise.learning-rate {self.learning_rate} must be a number above 0.")
+        for knob in ("momentum", "ema", "warmup"):
+            if not 0 <= getattr(self, knob) < 1:
+                raise Refusal(
+                    f"--optimise.{knob} {getattr(self, knob)} is out of range: give a number from 0 to below "
+                    "1."
+                )
+        for knob in ("weight_decay", "clip"):
+            if not 0 <= getattr(self, knob) < math.inf:
+                raise Refusal(
+                    f"--optimise.{knob.replace('_', '-')} {getattr(self, knob)} is out of range: give a "
+                    "number of at least 0."
+                )
 
 
 @dataclass(frozen=True)
@@ -67,6 +78,7 @@ class Experiment:
     """What is computed. A contradiction in it dies here, before anything is read."""
 
     name: str
+    """Names the run, together with its identity."""
     tasks: Mapping[str, Task]
     """Task → how it is read, asked, judged and drawn."""
     weighting: WeightingRecipe
@@ -86,26 +98,64 @@ class Experiment:
     floors: Mapping[str, float] = field(default_factory=dict)
     """`task/metric` → the feedback-slice score a teacher must reach before it may teach."""
     anchors: int = 0
-    """Weight anchors of the way to keep, log-spaced; a teacher keeps some so that its way can be replayed."""
+    """Weight anchors of the way to keep: at the end, at half of it, at half of that …; a teacher keeps some
+    so that its way can be replayed."""
     seed: int = 0
+    """Of first weights, order of images and views."""
 
     def __post_init__(self) -> None:
         if not self.tasks:
             raise Refusal(
                 f"The experiment '{self.name}' has no task: name at least one, such as depth=Depth()."
             )
+        if not 0 <= self.seed < 2**31 or self.anchors < 0:
+            raise Refusal(
+                f"--seed {self.seed} and --anchors {self.anchors} must be whole numbers of at least 0, and a "
+                "seed below 2³¹."
+            )
+        self._refuse_teachers()
+        self._refuse_unknown_tasks()
+        self._refuse_the_untaught()
+
+    def _refuse_teachers(self) -> None:
         if self.teachers and not self.distil:
             raise Refusal(
                 f"The experiment '{self.name}' has teachers but no distillation loss: add one to `distil`, "
                 "such as TemperedKL()."
             )
-        self._refuse_the_untaught()
+        for teacher in self.teachers:
+            if teacher == "labels" or "/" in teacher:
+                raise Refusal(
+                    f"A teacher cannot be called '{teacher}': metrics would mix it up, so rename it."
+                )
+        compared = [(loss.of_task, loss.loss) for loss in self.distil]
+        for pair in compared:
+            if compared.count(pair) > 1:
+                raise Refusal(
+                    f"The experiment '{self.name}' compares {pair[0]} twice by {pair[1]}: keep one of them."
+                )
+
+    def _refuse_unknown_tasks(self) -> None:
+        """Whatever names a task or a score must name one there is: a slip of the pen would go unnoticed."""
+        there = ", ".join(self.tasks)
         for loss in self.distil:
             if loss.of_task not in self.tasks:
                 raise Refusal(
-                    f"{type(loss).__name__} compares '{loss.of_task}', which is not among the tasks "
-                    f"{', '.join(self.tasks)}: drop the loss or add the task."
+                    f"{type(loss).__name__} compares '{loss.of_task}', which is not among the tasks {there}: "
+                    "drop the loss or add the task."
                 )
+        for task in self.sampling.labels:
+            if task not in self.tasks:
+                raise Refusal(
+                    f"`sampling.labels` names '{task}', which is not among the tasks {there}: correct it."
+                )
+        for floor in self.floors:
+            task, _, metric = floor.partition("/")
+            if task not in self.tasks or metric not in self.tasks[task].scores:
+                scores = ", ".join(
+                    f"{name}/{score}" for name, task in self.tasks.items() for score in task.scores
+                )
+                raise Refusal(f"`floors` names '{floor}', which is no score: choose of {scores}.")
 
     def _refuse_the_untaught(self) -> None:
         compared = {loss.of_task for loss in self.distil} if self.heard else set()
@@ -148,6 +198,7 @@ class Launch:
     workers: int = 1
     """Ray Train workers; 0 runs in this process, without Ray."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where workers compute; auto: on CUDA where there is one."""
     sharding: Literal["replicate", "shard", "hybrid"] = "replicate"
     """replicate: DDP. shard: FSDP2. hybrid: FSDP2 within a node, replicas across nodes."""
     threads: int = 0
@@ -172,20 +223,27 @@ class Launch:
     @property
     def cache_folder(self) -> str:
         """Where this machine keeps decoded images."""
-        home = Path("~/.cache/jointdistill").expanduser()
-        return self.cache or os.environ.get("JOINTDISTILL_CACHE", "") or str(home)
+        chosen = self.cache or os.environ.get("JOINTDISTILL_CACHE", "") or "~/.cache/jointdistill"
+        return str(Path(chosen).expanduser())
 
     @property
-    def chosen_device(self) -> str:
-        """`cpu` or `cuda`."""
+    def chosen_device(self) -> Literal["cpu", "cuda"]:
+        """What `device` comes to on this machine."""
         if self.device != "auto":
             return self.device
         return "cuda" if torch.cuda.is_available() else "cpu"
 
     def __post_init__(self) -> None:
+        for flag, name in (("--run", self.run), ("--register", self.register)):
+            if not re.fullmatch(r"[\w.-]*", name):
+                raise Refusal(f"{flag} '{name}' is no name: use letters, digits, '.', '_' and '-'.")
         if self.workers < 0:
             raise Refusal(f"--workers {self.workers} is no number of workers: give 0 (this process) or more.")
         if self.sharding != "replicate" and self.workers < 2:
             raise Refusal(f"--sharding {self.sharding} needs at least 2 workers: raise --workers.")
         if min(self.report_every, self.snapshot_every) < 1:
             raise Refusal("--report-every and --snapshot-every count steps: give at least 1.")
+        if min(self.evaluate_every, self.micro_batch, self.threads) < 0:
+            raise Refusal("--evaluate-every, --micro-batch and --threads are counts: give at least 0.")
+        if self.workers == 0 and self.device == "cuda" and not torch.cuda.is_available():
+            raise Refusal("--device cuda: this process sees no CUDA device, so use --device cpu.")

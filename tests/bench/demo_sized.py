@@ -11,7 +11,7 @@ from safetensors.torch import save as weights_file
 
 from jointdistill.data.drawn import DrawnScenes
 from jointdistill.data.format import write_set
-from jointdistill.data.loader import Sampling
+from jointdistill.data.sampling import Sampling
 from jointdistill.data.shards import Row
 from jointdistill.distill.log_depth_l1 import LogDepthL1
 from jointdistill.distill.tempered_kl import TemperedKL

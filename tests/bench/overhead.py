@@ -111,7 +111,7 @@ class Turns:
         for part in ("weigh", "after_step", "observe"):
             setattr(weighting, part, self.controller.timing(getattr(weighting, part)))
 
-    def batches(self, start: int, stop: int) -> Iterator[Batch]:
+    def batches(self, start: int, stop: int, *, pin: bool = False) -> Iterator[Batch]:
         """The job's batches; it is at work while this generator waits to be asked for more."""
         for first in range(start, stop, BLOCK):
             last = min(stop, first + BLOCK)

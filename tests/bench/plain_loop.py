@@ -101,7 +101,7 @@ class PlainLoop:
         theta[:, 0, 0], theta[:, 1, 1] = mirror / zoom, 1 / zoom
         theta[:, :, 2] = 1 / zoom[:, None] + 2 * corner - 1
         grid = F.affine_grid(theta, list(seen.image.shape), align_corners=False)
-        image = F.grid_sample(seen.image, grid, align_corners=False)
+        image = F.grid_sample(seen.image, grid, padding_mode="border", align_corners=False)
         truths = torch.cat([seen.depth.nan_to_num(0.0), seen.labels[:, None].float() + 1], 1)
         truths = F.grid_sample(truths, grid[: len(truths)], mode="nearest", align_corners=False)
         depth = truths[:, :1] / zoom[: len(truths), None, None, None]

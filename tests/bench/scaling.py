@@ -35,7 +35,7 @@ import demo_sized
 import spread
 from desk import Desk, Took
 
-from jointdistill.data.loader import Sampling
+from jointdistill.data.sampling import Sampling
 from jointdistill.engine.loop import Loop
 from jointdistill.engine.ranks import Ranks
 from jointdistill.experiment import Experiment, Optimise
@@ -85,7 +85,7 @@ def in_turns(loop: Loop, who: str, rounds: int, desk: Desk) -> None:
     """Make a loop wait for its turn before each block of steps, and time the block."""
     stream = loop.loader.stream
 
-    def batches(start: int, stop: int) -> Iterator[Batch]:
+    def batches(start: int, stop: int, *, pin: bool = False) -> Iterator[Batch]:
         for number, turn in enumerate(turns_of(who, rounds)):
             desk.wait(turn)
             began = Took.now()

@@ -11,7 +11,7 @@ import torch
 
 from jointdistill.data.cells import encode_npy, encode_png
 from jointdistill.data.format import write_set
-from jointdistill.data.loader import Sampling
+from jointdistill.data.sampling import Sampling
 from jointdistill.data.shards import Row
 from jointdistill.distill.attention_map import AttentionMap
 from jointdistill.distill.log_depth_l1 import LogDepthL1

@@ -15,7 +15,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from jointdistill.data.loader import Sampling
+from jointdistill.data.sampling import Sampling
 from jointdistill.engine.lineage import commit, package_digest
 from jointdistill.engine.tracking import Subject, TrackedRun, Tracking
 from jointdistill.store.objects import open_store
@@ -88,9 +88,8 @@ def test_a_run_of_the_same_identity_goes_on(tracking: Tracking) -> None:
 
 
 def test_only_a_finished_run_is_found_as_finished(tracking: Tracking) -> None:
-    identity = subject().identity
     with pytest.raises(ZeroDivisionError), tracking.open("demo-1", subject()) as run:
-        assert tracking.finished(identity) is None
+        assert tracking.finished("demo-1", subject()) is None
         raise ZeroDivisionError
     assert run.client.get_run(run.run_id).info.status == "FAILED"
     with pytest.raises(KeyboardInterrupt), tracking.open("demo-1", subject()) as run:
@@ -98,9 +97,11 @@ def test_only_a_finished_run_is_found_as_finished(tracking: Tracking) -> None:
     assert run.client.get_run(run.run_id).info.status == "KILLED"
     with tracking.open("demo-1", subject()) as run:
         run.report(report(20))
-    done = tracking.finished(identity)
+    done = tracking.finished("demo-1", subject())
     assert done is not None
-    assert (done.info.run_id, done.data.metrics["loss/labels/depth"]) == (run.run_id, 0.05)
+    assert done.run_id == run.run_id
+    assert tracking.finished("demo-2", subject()) is None
+    assert tracking.finished("demo-1", subject(seed=1)) is None
 
 
 def test_pictures_and_files_are_artifacts_beside_the_database(tracking: Tracking, tmp_path: Path) -> None:
@@ -194,7 +195,7 @@ def test_what_was_never_written_is_spooled_loudly_and_sent_when_the_run_goes_on(
     (said,) = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert f"2 entries wait in {tmp_path}/store/spool/{run.run_id}" in said.message
     outage.on = False
-    assert tracking.finished(subject().identity) is None
+    assert tracking.finished("demo-1", subject()) is None
     for _ in range(2):  # the spool is sent each time, and MLflow takes it once
         run = tracking.open("demo-1", subject())
         assert [step for step, _ in series(run, "loss/labels/depth")] == [20, 40]

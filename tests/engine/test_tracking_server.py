@@ -44,4 +44,4 @@ def test_a_server_may_be_away_for_a_while(tmp_path: Path) -> None:
         pinned = Registered("models:/student@champion").pin(open_store(str(tmp_path / "run")), address)
         assert pinned.digest
         run.close("FINISHED")
-        assert tracking.finished(subject().identity) is not None
+        assert tracking.finished("demo-1", subject()) is not None

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 import torch
 from safetensors.torch import save as save_tensors
 
-from jointdistill.data.loader import Sampling
+from jointdistill.data.sampling import Sampling
 from jointdistill.engine.tracking import Subject, Tracking
 from jointdistill.experiment import Experiment
 from jointdistill.nets.joint import Joint

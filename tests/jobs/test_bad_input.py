@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,12 +15,16 @@ import pytest
 from jobs import distill, prepare, teach
 from jointdistill.data.cache import open_cache
 from jointdistill.data.cells import encode_npy, encode_png
+from jointdistill.data.sampling import Sampling
 from jointdistill.data.shards import Row, encode_shard
+from jointdistill.distill.tempered_kl import TemperedKL
 from jointdistill.nets.joint import Joint
 from jointdistill.nets.saved import Model, save
 from jointdistill.tasks.base import Task
 from jointdistill.tasks.depth import Depth
 from jointdistill.tasks.segmentation import Segmentation
+from jointdistill.teachers.registered import Registered
+from jointdistill.types import Refusal
 from tests.engine import small
 from tests.engine.tracked import track, write
 from tests.jobs.order import Job, Refused, small_flags
@@ -180,11 +187,57 @@ def test_a_foreign_shard(refused: Refused, order: list[str], flags: list[str], t
         (["--weighting", "nonsense"], "--weighting knows no 'nonsense': choose "),
         (["--trajectory", "own-past,nonsense"], "--trajectory knows no 'nonsense': choose "),
         (["--optimise.steps", "0"], "trains nothing"),
+        (["--optimise.learning-rate", "nan"], "must be a number above 0"),
+        (["--optimise.clip", "-1"], "--optimise.clip -1.0 is out of range"),
+        (["--optimise.momentum", "1"], "--optimise.momentum 1.0 is out of range"),
+        (["--augment.gamma", "1.5"], "--augment.gamma 1.5 is no relative change"),
+        (["--seed", "-1"], "--seed -1"),
+        (["--micro-batch", "-1"], "give at least 0"),
+        (["--run", "a/b"], "--run 'a/b' is no name"),
+        (["--device", "cuda"], "sees no CUDA device"),
         (["--student.width", "0"], "needs width ≥ 1"),
+        # What only data, teachers and networks together can tell.
+        (["--floors.segmentation/miou", "0.99"], "the floor is 0.990"),
+        (
+            ["--sampling.labels.depth", "0", "--teachers.depth.model", "SEGMENTATION"],
+            "Nobody teaches 'depth'",
+        ),
+        (["--sampling.labels.depth", "0.01", "--sampling.labels.segmentation", "0.01"], "has a label left"),
+        (["--tasks.depth.min-m", "1000", "--tasks.depth.max-m", "2000"], "No pixel of 'depth' counts"),
+        (["--trajectory", "teacher-way"], "needs a teacher with at least two anchors"),
+        (["--trajectory", "own-past", "--trajectory.0.layer", "neck"], "looks at the layer 'neck'"),
+        (["--student.backbone", "resnet18"], "pip install 'jointdistill[zoo]'"),
     ],
 )
 def test_options_that_contradict(refused: Refused, order: list[str], wrong: list[str], reason: str) -> None:
+    segmentation = order[order.index("--teachers.segmentation.model") + 1]
+    wrong = [segmentation if word == "SEGMENTATION" else word for word in wrong]
     assert reason in refused(distill.main, *order, *wrong)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "reason"),
+    [
+        ({"tasks": {}}, "has no task"),
+        ({"distil": ()}, "has teachers but no distillation loss"),
+        (
+            {"distil": (TemperedKL(), TemperedKL(temperature=4.0))},
+            "compares segmentation twice by tempered_kl",
+        ),
+        ({"distil": (TemperedKL("normals"),)}, "compares 'normals', which is not among the tasks"),
+        ({"teachers": {"labels": Registered("mine")}}, "cannot be called 'labels'"),
+        (
+            {"floors": {"depth/absrel": 0.5}},
+            "names 'depth/absrel', which is no score: choose of depth/abs_rel",
+        ),
+        ({"floors": {"depth": 0.5}}, "names 'depth', which is no score"),
+        ({"sampling": Sampling(labels={"dpeth": 0.05})}, "names 'dpeth', which is not among the tasks"),
+        ({"anchors": -1}, "--anchors -1"),
+    ],
+)
+def test_an_experiment_that_contradicts_itself(knobs: dict[str, Any], reason: str) -> None:
+    with pytest.raises(Refusal, match=re.escape(reason)):
+        replace(distill.scenes(), **knobs)
 
 
 @pytest.mark.parametrize(
@@ -218,6 +271,12 @@ def test_a_storage_that_does_not_answer(
     assert "secret" not in said
 
 
+def test_a_database_that_cannot_be_made(refused: Refused, order: list[str], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    said = refused(distill.main, *order, "--tracking", f"sqlite:///{tmp_path}/file/mlflow.db")
+    assert said.startswith(f"MLflow at sqlite:///{tmp_path}/file/mlflow.db failed")
+
+
 @pytest.mark.timeout(60)
 def test_an_mlflow_that_does_not_answer(refused: Refused, order: list[str]) -> None:
     said = refused(distill.main, *order, "--tracking", "http://127.0.0.1:9")
@@ -230,6 +289,7 @@ def test_a_relative_storage_in_a_submitted_job(
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
     assert "is relative" in refused(distill.main, *order, "--storage", "storage")
     assert "give --storage" in refused(distill.main, *order, "--storage", "")
+    assert "is relative" in refused(distill.main, *order, "--tracking", "sqlite:///mlflow.db")
 
 
 def test_another_data_set_in_the_way(refused: Refused, tmp_path: Path) -> None:

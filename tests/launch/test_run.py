@@ -61,6 +61,26 @@ def test_a_name_in_use_by_another_experiment_is_refused_with_the_difference(tmp_
         run(other, launch, silent)
 
 
+def test_a_name_never_hands_out_another_experiments_result(tmp_path):
+    """Both are finished, one of them under a name of its own."""
+    mine = small.experiment(tmp_path)
+    other = replace(mine, seed=7)
+    run(mine, small.launch(tmp_path), silent)
+    run(other, replace(small.launch(tmp_path), run="other"), silent)
+    with pytest.raises(Refusal, match="'other' exists and is another one"):
+        run(mine, replace(small.launch(tmp_path), run="other"), silent)
+
+
+def test_a_finished_run_is_registered_when_somebody_asks_for_it(tmp_path):
+    experiment, launch = small.experiment(tmp_path), small.launch(tmp_path)
+    run(experiment, launch, silent)
+    notes = []
+    for _ in range(2):
+        run(experiment, replace(launch, register="late"), notes.append)
+    said = [note.text for note in notes if "Registered" in note.text]
+    assert said == ["Registered models:/late/1, champion: It is the first version."] * 2
+
+
 def test_mlflow_has_one_point_a_report_and_the_whole_experiment(tmp_path):
     outcome = run(small.experiment(tmp_path), small.launch(tmp_path), silent)
     client, found = only_run(tmp_path)

@@ -19,6 +19,7 @@ from jointdistill.student.champion import ALIAS, Verdict, judge
 from jointdistill.student.export import export
 
 DIGEST = "jointdistill.digest"
+VERDICT = "jointdistill.verdict"
 
 
 class Published(NamedTuple):
@@ -32,17 +33,23 @@ class Published(NamedTuple):
 def publish(run: TrackedRun, name: str, files: Mapping[str, bytes]) -> Published:
     """Register a saved model (`nets.saved.save`, and its way) as the next version of `name`.
 
-    A run that is continued after it published finds its version again. Raises `Refusal` where MLflow does
-    not answer; the model is safe in the storage, and the same run, started again, publishes it.
+    A run that published it before finds its version again, with the verdict it then got. Raises `Refusal`
+    where MLflow does not answer; the model is safe in the storage, and the same run, started again, publishes
+    it.
     """
     model = read_description(files[DESCRIPTION], name)
     client = run.client
     try:
-        version = _published(client, name, run.run_id, model) or _register(run, name, model, files)
+        version = _published(client, name, run.run_id, model)
+        if version and VERDICT in version.tags:
+            bearer = client.get_registered_model(name).aliases.get(ALIAS)
+            verdict = Verdict(str(bearer) == str(version.version), version.tags[VERDICT])
+            return Published(name, str(version.version), verdict)
+        version = version or _register(run, name, model, files)
         verdict = judge(model, champion(name, client.tracking_uri))
-        client.set_model_version_tag(name, version.version, "jointdistill.verdict", verdict.reason)
         if verdict.champion:
             client.set_registered_model_alias(name, ALIAS, version.version)
+        client.set_model_version_tag(name, version.version, VERDICT, verdict.reason)
     except AWAY as wrong:
         raise in_words(wrong, client.tracking_uri) from None
     return Published(name, str(version.version), verdict)

@@ -90,26 +90,27 @@ class Tracking:
     def at(cls, address: str, experiment: str, store: Store) -> Self:
         """Find or make the experiment. Raises `Refusal` within seconds where MLflow does not answer."""
         artifacts = None
-        if address.startswith(SQLITE):
-            folder = Path(address.removeprefix(SQLITE)).absolute().parent
-            folder.mkdir(parents=True, exist_ok=True)
-            artifacts = (folder / "artifacts").as_uri()
         try:
+            if address.startswith(SQLITE):
+                folder = Path(address.removeprefix(SQLITE)).absolute().parent
+                folder.mkdir(parents=True, exist_ok=True)
+                artifacts = (folder / "artifacts").as_uri()
             client = connect(address)
             return cls(address, client, _experiment(client, experiment, artifacts), store)
         except AWAY as wrong:
             raise in_words(wrong, address) from None
 
-    def finished(self, identity: str) -> Run | None:
-        """The newest finished run of an identity: its `data.metrics` need not be computed again."""
-        return self._newest(f"tags.`{IDENTITY}` = '{identity}' and attributes.status = 'FINISHED'")
+    def finished(self, name: str, subject: Subject) -> TrackedRun | None:
+        """The finished run of this name and the subject's identity: nothing of it need be computed again."""
+        run = self._newest(name, subject, "attributes.status = 'FINISHED'")
+        return TrackedRun(self.client, run.info.run_id, self.store) if run else None
 
     def open(self, name: str, subject: Subject) -> TrackedRun:
         """Go on with the newest run of this name and the subject's identity, or begin one.
 
         Raises `Refusal` where MLflow does not answer, or cannot take the names in the experiment.
         """
-        run = self._newest(f"tags.`{IDENTITY}` = '{subject.identity}' and attributes.run_name = '{name}'")
+        run = self._newest(name, subject)
         try:
             if run is None:
                 run = self.client.create_run(self.experiment_id, tags=subject.tags(), run_name=name)
@@ -122,9 +123,12 @@ class Tracking:
             raise in_words(wrong, self.address) from None
         return opened
 
-    def _newest(self, where: str) -> Run | None:
+    def _newest(self, name: str, subject: Subject, *where: str) -> Run | None:
+        mine = f"tags.`{IDENTITY}` = '{subject.identity}'", f"attributes.run_name = '{name}'"
         try:
-            found = self.client.search_runs([self.experiment_id], where, max_results=1)
+            found = self.client.search_runs(
+                [self.experiment_id], " and ".join([*mine, *where]), max_results=1
+            )
         except AWAY as wrong:
             raise in_words(wrong, self.address) from None
         return found[0] if found else None

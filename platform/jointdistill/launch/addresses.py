@@ -56,7 +56,9 @@ def tracking_of(launch: Launch) -> str:
     """
     chosen = launch.tracking or os.environ.get("MLFLOW_TRACKING_URI", "")
     if chosen:
-        return chosen
+        scheme, _, path = chosen.rpartition(":///")
+        file = scheme == "sqlite" or "://" not in chosen
+        return f"sqlite:///{absolute(path, '--tracking')}" if file else chosen
     storage = storage_of(launch)
     if "://" in storage:
         raise Refusal(

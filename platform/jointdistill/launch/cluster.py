@@ -9,8 +9,25 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal
 
+from jointdistill.experiment import Launch
 from jointdistill.types import Refusal
+
+
+def device_of(launch: Launch) -> Literal["cpu", "cuda"]:
+    """`cpu` or `cuda`: decided once, for all workers.
+
+    1. What the launch says.
+    2. In a cluster that was there before: CUDA where it has a GPU now. The driver's machine may have none.
+    3. CUDA where this machine has any.
+    """
+    if launch.device == "auto" and launch.workers and "RAY_ADDRESS" in os.environ:
+        with connected(0, "cpu"):
+            import ray
+
+            return "cuda" if ray.cluster_resources().get("GPU", 0) else "cpu"
+    return launch.chosen_device
 
 
 @contextmanager
@@ -25,17 +42,19 @@ def connected(workers: int, device: str) -> Iterator[None]:
         yield
         return
     logging.getLogger("ray").setLevel(logging.WARNING)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        if address:
-            _join(address)
-        else:
-            _start(workers)
-    try:
-        _refuse_small(workers, device)
-        yield
-    finally:
-        ray.shutdown()
+    # Ray's logs of a cluster of our own go with it; what a dying process still writes there does not matter.
+    with tempfile.TemporaryDirectory(prefix="jd-ray-", ignore_cleanup_errors=True) as scratch:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if address:
+                _join(address)
+            else:
+                _start(workers, scratch)
+        try:
+            _refuse_small(workers, device)
+            yield
+        finally:
+            ray.shutdown()
 
 
 def _settle_environment() -> None:
@@ -52,7 +71,7 @@ def _settle_environment() -> None:
         os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
 
-def _start(workers: int) -> None:
+def _start(workers: int, scratch: str) -> None:
     import ray
 
     ray.init(
@@ -61,7 +80,7 @@ def _start(workers: int) -> None:
         include_dashboard=False,
         log_to_driver=False,
         logging_level=logging.WARNING,
-        _temp_dir=tempfile.mkdtemp(prefix="jd-ray-"),
+        _temp_dir=scratch,
     )
 
 

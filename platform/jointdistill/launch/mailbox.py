@@ -30,10 +30,14 @@ class Mailbox:
 
 class Postman:
     """Brings messages from a mailbox to whoever shows and records them, in a thread of its own, until the
-    block ends; what is still in the mailbox then is brought last."""
+    block ends; what is still in the mailbox then is brought last.
+
+    What a receiver raises is raised at the end of the block, unless something else is raised there already.
+    """
 
     def __init__(self, mailbox: Any, receive: Callable[[Message], None], every_s: float = 0.3) -> None:
         self._mailbox, self._receive, self._every_s = mailbox, receive, every_s
+        self._failed: Exception | None = None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._walk, name="postman", daemon=True)
 
@@ -41,15 +45,25 @@ class Postman:
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._ended.set()
         self._thread.join()
         self._bring()
+        if self._failed and kind is None:
+            raise self._failed
 
     def _walk(self) -> None:
         while not self._ended.wait(self._every_s):
             self._bring()
 
     def _bring(self) -> None:
-        for message in ray.get(self._mailbox.collect.remote()):
-            self._receive(message)
+        try:
+            messages = ray.get(self._mailbox.collect.remote())
+        except ray.exceptions.RayError as gone:
+            self._failed = self._failed or gone
+            return
+        for message in messages:
+            try:
+                self._receive(message)
+            except Exception as failed:
+                self._failed = self._failed or failed

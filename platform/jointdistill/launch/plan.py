@@ -12,18 +12,21 @@ from torch import nn
 
 from jointdistill.engine.ranks import Ranks
 from jointdistill.engine.step import train_step
+from jointdistill.engine.tracking import Tracking
 from jointdistill.experiment import Experiment, Launch
 from jointdistill.launch.run import result, settle
 from jointdistill.launch.train import tune_process
 from jointdistill.launch.worker import build
 from jointdistill.store.objects import open_store
+from jointdistill.store.registry import redacted
 
 PROBED = 4
 """Steps that are tried; the first one only warms up."""
 
 
 def plan(experiment: Experiment, launch: Launch) -> Table:
-    """The plan as a table. It trains a few steps on copies that are thrown away; nothing is recorded.
+    """The plan as a table. It trains a few steps on copies that are thrown away, and records no run. Decoded
+    images, copies of teachers and their scores stay where the run itself will look for them.
 
     Raises `Refusal` for all bad input that the run itself would refuse before its first step.
     """
@@ -34,19 +37,20 @@ def plan(experiment: Experiment, launch: Launch) -> Table:
     loop = build(work, Ranks(device), lambda message: None)
     parts = loop.parts
     loop.examiner.teachers()
+    Tracking.at(settled.tracking, experiment.data, open_store(work.storage))
 
     batches = islice(loop.loader.stream(0, PROBED), PROBED)
-    train_step(next(batches).to(device), parts)
+    train_step(next(batches).to(device), parts).losses.sum().item()
     begun = time.perf_counter()
     for batch in batches:
-        train_step(batch.to(device), parts)
+        train_step(batch.to(device), parts).losses.sum().item()  # waits for the device
     per_step_s = (time.perf_counter() - begun) / (PROBED - 1) / max(1, launch.workers)
 
     rows = {
         "run": work.run + (" (finished already)" if result(open_store(work.storage), work.run) else ""),
         "identity": settled.subject.identity,
         "storage": work.storage,
-        "tracking": settled.tracking,
+        "tracking": redacted(settled.tracking),
         "data": f"{work.data}: "
         + ", ".join(f"{images} {split}" for split, images in work.card.splits.items())
         + f", {work.card.height}x{work.card.width}",

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
-from typing import cast
+from typing import NoReturn, cast
 
 from jointdistill.engine.registry import Published, publish
 from jointdistill.engine.tracking import Subject, TrackedRun, Tracking
 from jointdistill.experiment import Experiment, Launch
-from jointdistill.launch.addresses import card_at, data_of, storage_of, tracking_of
+from jointdistill.launch.addresses import absolute, card_at, data_of, storage_of, tracking_of
+from jointdistill.launch.cluster import connected, device_of
 from jointdistill.launch.train import train
 from jointdistill.launch.work import Message, Note, Outcome, Picture, Work
-from jointdistill.launch.worker import decode
+from jointdistill.launch.worker import rehearse
 from jointdistill.recipe import flatten
 from jointdistill.store.base import AlreadyThere, Missing, Store
 from jointdistill.store.objects import open_store
@@ -41,27 +43,28 @@ def run(experiment: Experiment, launch: Launch, watch: Watch) -> Outcome:
     Raises `Refusal` for bad input, before anything is trained.
     """
     settled = settle(experiment, launch)
-    store = open_store(settled.work.storage)
+    name, store = settled.work.run, open_store(settled.work.storage)
     tracking = Tracking.at(settled.tracking, experiment.data, store)
-    done = result(store, settled.work.run)
-    if done is not None and tracking.finished(settled.subject.identity):
-        watch(Note(f"{settled.work.run} is finished already; --fresh runs it again."))
+    done = result(store, name)
+    finished = tracking.finished(name, settled.subject) if done else None
+    if done and finished:
+        watch(Note(f"{name} is finished already; --fresh runs it again."))
+        _register(finished, launch, store, name, watch)
         return done
-    if done is None and "RAY_ADDRESS" not in os.environ:
-        # The workers of this machine find it decoded, and what is wrong with it leaves no trace of a run.
-        decode(settled.work)
-    claim(store, settled)
-    with tracking.open(settled.work.run, settled.subject) as record:
-        # A result without a finished record: training ended while MLflow was away.
-        outcome = done or train(settled.work, partial(_receive, watch, record))
-        record.report(StepReport(experiment.optimise.steps, 0, final_metrics(outcome)))
-        if launch.register:
-            watch(Note(_said(publish(record, launch.register, model_files(store, settled.work.run)))))
+    if not done and "RAY_ADDRESS" not in os.environ:
+        rehearse(settled.work)
+    with _room_for(settled.work.launch):
+        claim(store, settled)  # what was refused before leaves no trace of a run
+        with tracking.open(name, settled.subject) as record:
+            # A result without a finished record: training ended while MLflow was away.
+            outcome = done or train(settled.work, partial(_receive, watch, record))
+            record.report(StepReport(experiment.optimise.steps, 0, final_metrics(outcome)))
+            _register(record, launch, store, name, watch)
     return outcome
 
 
 def settle(experiment: Experiment, launch: Launch) -> Settled:
-    """Find and pin what the run rests on: addresses, data, teachers, name."""
+    """Find and pin what the run rests on: addresses, data, teachers, device, name."""
     storage, tracking = storage_of(launch), tracking_of(launch)
     data = data_of(launch, experiment.data)
     card = card_at(data)
@@ -71,35 +74,41 @@ def settle(experiment: Experiment, launch: Launch) -> Settled:
     digests = {name: recipe.build(tasks, store).card.digest for name, recipe in pinned.items()}
     subject = Subject(experiment, card.fingerprint, digests)
     name = launch.run or f"{experiment.name}-{subject.identity[:10]}"
-    name = attempt(store, name, fresh=launch.fresh)
-    work = Work(replace(experiment, teachers=pinned), launch, name, storage, data, card)
+    # Workers need no address of MLflow, which may hold a password, and decide on nothing by themselves.
+    cache = absolute(launch.cache, "--cache") if launch.cache else ""  # else each machine's own
+    told = replace(launch, tracking="", cache=cache, device=device_of(launch))
+    pinned_experiment = replace(experiment, teachers=pinned)
+    work = Work(pinned_experiment, told, attempt(store, name, subject, launch.fresh), storage, data, card)
     return Settled(work, subject, tracking)
 
 
-def attempt(store: Store, name: str, *, fresh: bool) -> str:
-    """The newest attempt at a run of this name (NAME, NAME-2, …), or a new one."""
+def attempt(store: Store, name: str, subject: Subject, fresh: bool) -> str:
+    """The newest attempt at the run of this name (NAME, NAME-2, …), or the next one.
+
+    Raises `Refusal` where NAME is another run.
+    """
     taken = ""
     for number in count(1):
         candidate = name if number == 1 else f"{name}-{number}"
-        if next(iter(store.list(f"runs/{candidate}")), None) is None:
+        there = _run_file(store, candidate)
+        if there is None:
             return candidate if fresh or not taken else taken
-        taken = candidate
+        if there["identity"] == subject.identity:
+            taken = candidate
+        elif number == 1:
+            _refuse_another(candidate, there, subject)
     raise AssertionError("count() has no end")
 
 
 def claim(store: Store, settled: Settled) -> None:
-    """Write what the run is beside its results; refuse where another experiment bears its name."""
-    mine = _identity_file(settled)
-    key = f"runs/{settled.work.run}/run.json"
+    """Write what the run is beside its results; refuse where another experiment took its name meanwhile."""
+    name = settled.work.run
     try:
-        store.put(key, json.dumps(mine, indent=2).encode())
+        store.put(f"runs/{name}/run.json", json.dumps(_said_of(settled.subject), indent=2).encode())
     except AlreadyThere:
-        other = json.loads(store.get(key))
-        if other["identity"] != mine["identity"]:
-            raise Refusal(
-                f"The run '{settled.work.run}' exists and is another one: {_difference(other, mine)}. Choose "
-                "another --run, or leave it out."
-            ) from None
+        there = _run_file(store, name)
+        if there and there["identity"] != settled.subject.identity:
+            _refuse_another(name, there, settled.subject)
 
 
 def result(store: Store, run_name: str) -> Outcome | None:
@@ -136,8 +145,34 @@ def _receive(watch: Watch, record: TrackedRun, message: Message) -> None:
             pass
 
 
-def _identity_file(settled: Settled) -> dict[str, JSON]:
-    subject = settled.subject
+@contextmanager
+def _room_for(launch: Launch) -> Iterator[None]:
+    """Ray with room for the workers; nothing where this process is the only one."""
+    with connected(launch.workers, launch.device) if launch.workers else nullcontext():
+        yield
+
+
+def _register(record: TrackedRun, launch: Launch, store: Store, name: str, watch: Watch) -> None:
+    """Register a finished run's model under the name that was asked for, if any."""
+    if launch.register:
+        watch(Note(_verdict(publish(record, launch.register, model_files(store, name)))))
+
+
+def _run_file(store: Store, name: str) -> dict[str, JSON] | None:
+    try:
+        return cast("dict[str, JSON]", json.loads(store.get(f"runs/{name}/run.json")))
+    except Missing:
+        return None
+
+
+def _refuse_another(name: str, there: Mapping[str, JSON], subject: Subject) -> NoReturn:
+    raise Refusal(
+        f"The run '{name}' exists and is another one: {_difference(there, _said_of(subject))}. Choose "
+        "another --run, or leave it out."
+    )
+
+
+def _said_of(subject: Subject) -> dict[str, JSON]:
     return {
         "identity": subject.identity,
         "data": subject.data,
@@ -156,6 +191,6 @@ def _difference(other: Mapping[str, JSON], mine: Mapping[str, JSON]) -> str:
     return ", ".join(shown) + (f" and {len(differing) - 3} more" if len(differing) > 3 else "")
 
 
-def _said(published: Published) -> str:
+def _verdict(published: Published) -> str:
     alias = "champion" if published.verdict.champion else "not champion"
     return f"Registered models:/{published.name}/{published.version}, {alias}: {published.verdict.reason}"

@@ -35,10 +35,10 @@ def train(work: Work, receive: Callable[[Message], None]) -> Outcome:
 
 
 def tune_process(threads: int, workers: int) -> None:
-    """Divide the machine's cores among the workers, unless told otherwise, and keep memory between steps."""
+    """Divide the machine's cores among its workers, unless told otherwise, and keep memory between steps."""
     import torch
 
-    torch.set_num_threads(threads or max(1, (os.cpu_count() or 1) // workers))
+    torch.set_num_threads(threads or max(1, len(os.sched_getaffinity(0)) // workers))
     _keep_memory()
 
 
@@ -104,7 +104,7 @@ def _worker(config: dict[str, Any]) -> Outcome | None:
     """What every Ray Train worker runs."""
     work: Work = config["work"]
     mailbox = config["mailbox"]
-    tune_process(work.launch.threads, work.launch.workers)
+    tune_process(work.launch.threads, int(os.environ.get("LOCAL_WORLD_SIZE", work.launch.workers)))
     return live(work, lambda message: mailbox.put.remote(message) and None)
 
 

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from statistics import median
 
+import numpy as np
 import torch
 
 from jointdistill.data.cache import Cache, build_cache
-from jointdistill.data.loader import Loader, Share, divide, in_order
+from jointdistill.data.loader import Loader, Share, in_order
+from jointdistill.data.sampling import divide, refuse_useless
 from jointdistill.engine.anchors import Anchors
 from jointdistill.engine.examine import Examiner, as_exported
 from jointdistill.engine.loop import Loop, Outside
 from jointdistill.engine.objective import ask
-from jointdistill.engine.parts import assemble
+from jointdistill.engine.parts import assemble, refuse_untaught
 from jointdistill.engine.pictures import png, strips
 from jointdistill.engine.ranks import Ranks
-from jointdistill.engine.remember import remember
+from jointdistill.engine.remember import remember, setting_of
 from jointdistill.engine.resume import student_weights
 from jointdistill.engine.sharding import spread
 from jointdistill.engine.snapshot import Snapshots
@@ -41,11 +44,15 @@ def live(work: Work, send: Callable[[Message], None]) -> Outcome | None:
     `send` is called on the first rank only, and must not block.
     """
     device = torch.device(work.launch.chosen_device)
+    if work.launch.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
     torch.use_deterministic_algorithms(work.launch.deterministic)
     ranks = Ranks.current(device)
     say = send if ranks.first else _silent
     loop = build(work, ranks, say)
     teachers = loop.examiner.teachers()
+    for sentence in loop.examiner.unchecked():
+        say(Note(sentence))
     if loop.resume():
         say(Note(f"Going on from step {loop.parts.step} of {loop.steps}."))
     for skipped in loop.outside.snapshots.skipped:
@@ -73,24 +80,52 @@ def live(work: Work, send: Callable[[Message], None]) -> Outcome | None:
     return outcome
 
 
+def rehearse(work: Work) -> None:
+    """Find here, in the driver, what would make the workers refuse the run before its first step.
+
+    Raises `Refusal`. It leaves behind what any run would find useful: decoded images and the scores of its
+    teachers.
+    """
+    examiner = put_together(work, Ranks(torch.device(work.launch.chosen_device)), _silent).examiner
+    for recipe in work.experiment.trajectory:
+        recipe.check(setting_of(examiner))
+    examiner.teachers()
+
+
 def build(work: Work, ranks: Ranks, say: Callable[[Message], None]) -> Loop:
     """Everything a rank trains with."""
+    loop = put_together(work, ranks, say)
+    parts = loop.parts
+    parts.trajectory = remember(loop.examiner)
+    # Only now, since a replay puts other weights into them.
+    sharding = work.launch.sharding
+    parts.teachers = {name: spread(teacher, ranks, sharding) for name, teacher in parts.teachers.items()}
+    return loop
+
+
+def put_together(work: Work, ranks: Ranks, say: Callable[[Message], None]) -> Loop:
+    """A rank's parts as they are before any memory is fetched, and before teachers are sharded."""
     experiment, launch, card = work.experiment, work.launch, work.card
     store, tasks = open_store(work.storage), work.tasks
     train, validation = decode(work)
     slices = divide(train, experiment.sampling, tasks, card.feedback)
+    refuse_useless(train, tasks, slices)
     loader = Loader(train, slices, experiment.sampling, tasks, experiment.seed, ranks.share)
     teachers = {
         name: recipe.build(tasks, store).freeze().to(ranks.device)
         for name, recipe in experiment.heard.items()
     }
-    parts = assemble(experiment, launch, ranks, tasks, teachers)
-    parts.trajectory = remember(parts, train, slices, card.fingerprint, store)
-    # Only now, since a replay puts other weights into them.
-    parts.teachers = {name: spread(teacher, ranks, launch.sharding) for name, teacher in teachers.items()}
+    labelled = [task for task, rows in slices.labelled.items() if len(rows) and experiment.sampling.labelled]
+    parts = assemble(experiment, launch, ranks, tasks, labelled, teachers)
+    refuse_untaught(parts.objective.terms, tasks, teachers)
     examiner = Examiner(parts, train, slices, validation, card.fingerprint, store)
-    anchors = Anchors(parts, examiner, store, work.run)
-    return Loop(parts, loader, examiner, launch, Outside(say, Snapshots(store, work.run), anchors))
+    outside = Outside(
+        report=say,
+        note=lambda sentence: say(Note(sentence)),
+        snapshots=Snapshots(store, work.run),
+        anchors=Anchors(parts, examiner, store, work.run),
+    )
+    return Loop(parts, loader, examiner, launch, outside)
 
 
 def decode(work: Work) -> tuple[Cache, Cache]:
@@ -104,10 +139,12 @@ def decode(work: Work) -> tuple[Cache, Cache]:
 
 
 def picture_of(loop: Loop) -> bytes:
-    """The first validation images as a PNG: image, truth, teachers and student side by side."""
+    """Some validation images as a PNG: image, truth, teachers and student side by side."""
     parts, validation = loop.parts, loop.examiner.validation
-    first = {task: validation.has(task).nonzero()[0][:PICTURES] for task in parts.tasks}
-    batch = next(in_order(validation, parts.tasks, first, Share())).to(parts.ranks.device)
+    labels = {task: validation.has(task).nonzero()[0] for task in parts.tasks}
+    truths = sum(validation.has(task).astype(int) for task in parts.tasks)
+    rows = np.sort(np.argsort(-truths, kind="stable")[:PICTURES])  # the first ones that show most
+    batch = next(in_order(validation, parts.tasks, labels, Share(), rows)).to(parts.ranks.device)
     with torch.no_grad(), as_exported(parts):
         return png(strips(batch, parts.student(batch.image), ask(parts.teachers, batch), parts.tasks))
 
@@ -115,14 +152,13 @@ def picture_of(loop: Loop) -> bytes:
 def speed_of(loop: Loop) -> float:
     """Images per second through the student alone, on the threads that this worker has."""
     parts, validation = loop.parts, loop.examiner.validation
-    any_task = next(iter(parts.tasks))
-    rows = {any_task: validation.has(any_task).nonzero()[0][:BATCH]}
-    image = next(in_order(validation, parts.tasks, rows, Share())).image.to(parts.ranks.device)
+    rows = np.arange(min(BATCH, len(validation)))
+    image = next(in_order(validation, {}, {}, Share(), rows)).image.to(parts.ranks.device)
     took = []
     with torch.no_grad(), as_exported(parts):
         for _ in range(REPEATS):
             begun = time.perf_counter()
-            parts.student(image).answers[any_task].sum().item()
+            sum(answer.sum() for answer in parts.student(image).answers.values()).item()
             took.append(time.perf_counter() - begun)
     return len(image) / median(took)
 

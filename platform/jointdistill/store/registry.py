@@ -102,4 +102,9 @@ def in_words(wrong: Exception, tracking: str) -> Refusal:
     # The client's own trace follows after these words.
     reason = re.split(r" with exception|\n", str(wrong))[0][:200]
     said = f"MLflow at {tracking} failed ({reason}): start it, or correct --tracking or MLFLOW_TRACKING_URI."
-    return Refusal(re.sub(r"//[^/@\s]*@", "//", said))
+    return Refusal(redacted(said))
+
+
+def redacted(text: str) -> str:
+    """A text without the names and passwords in its addresses."""
+    return re.sub(r"//[^/\s]*@", "//", text)

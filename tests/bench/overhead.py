@@ -39,11 +39,14 @@ from plain_loop import PlainLoop
 from jointdistill.engine.loop import Loop
 from jointdistill.engine.objective import ask
 from jointdistill.engine.ranks import Ranks
+from jointdistill.engine.remember import Replay
 from jointdistill.engine.step import train_step
 from jointdistill.experiment import Experiment, Launch, Optimise
 from jointdistill.launch import train, worker
 from jointdistill.launch.run import run, settle
 from jointdistill.launch.work import Message, Outcome, Work
+from jointdistill.nets.way import Moment
+from jointdistill.teachers.base import Teacher
 from jointdistill.trajectory.base import TrajectoryRecipe
 from jointdistill.trajectory.own_past import OwnPast
 from jointdistill.trajectory.teacher_way import TeacherWay
@@ -176,7 +179,8 @@ def share_of(recipe: TrajectoryRecipe, experiment: Experiment, launch: Launch, p
     print(f"{type(recipe).__name__}: {pairs} pairs of steps", file=sys.stderr, flush=True)
     train.tune_process(threads=1, workers=1)
     mine = replace(experiment, data="short", trajectory=(recipe,), optimise=Optimise(steps=3 * pairs))
-    loop = worker.build(settle(mine, launch).work, Ranks(torch.device("cpu")), lambda message: None)
+    with patch.object(Replay, "_losses", out_of_reach):
+        loop = worker.build(settle(mine, launch).work, Ranks(torch.device("cpu")), lambda message: None)
     parts, loader, sources = loop.parts, loop.loader, loop.parts.trajectory
     (source,) = sources
     began = loader.steps_per_epoch  # the first epoch fills the records
@@ -197,6 +201,11 @@ def share_of(recipe: TrajectoryRecipe, experiment: Experiment, launch: Launch, p
     merge = merging.seconds / len(took[True]) / without
     shares = [on / off - 1 + merge for on, off in zip(took[True][began:], took[False][began:], strict=True)]
     return {"share": spread.median(shares), "share_ci": spread.interval(shares)}
+
+
+def out_of_reach(replay: Replay, teacher: Teacher, moment: Moment) -> dict[str, float]:
+    """No student comes near the teacher, so that its way is always in use."""
+    return dict.fromkeys(teacher.card.tasks, 1 / moment.step**3)
 
 
 def say(message: Message) -> None:

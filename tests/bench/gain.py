@@ -4,7 +4,7 @@ Paired seeds: both arms start from the same weights, take the same number of ste
 slots. The arm without teachers trains on the whole budget, since it has no use for a feedback slice. Runs
 that are finished in the storage are not run again, so an interrupted bench goes on where it stopped.
 
-    python tests/bench/gain.py --steps 2000 --seeds 5
+    python tests/bench/gain.py --steps 2500 --seeds 5
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def interval(differences: Sequence[float]) -> list[float]:
 def main() -> None:
     """Run the pairs, two at a time, and print what they say."""
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--steps", type=int, default=2000)
+    arguments.add_argument("--steps", type=int, default=2500)
     arguments.add_argument("--seeds", type=int, default=5, choices=sorted(T_95))
     # Longer than the demo's: a teacher of 800 steps knows hardly more than a student of 1500 on 75 labels.
     arguments.add_argument("--teacher-steps", type=int, default=4000)

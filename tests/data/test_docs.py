@@ -54,6 +54,5 @@ def test_pandas_reads_it(written: dict[str, Any]) -> None:
 
 
 def test_duckdb_reads_it(written: dict[str, Any]) -> None:
-    pytest.importorskip("duckdb")
     exec(DUCKDB, written)
     assert written["counts"] == [(40, 10)]

@@ -35,7 +35,10 @@ def read_split(store: Store, card: Card, split: str, tasks: Mapping[str, Task]) 
     say it is.
     """
     if split not in card.splits:
-        raise Refusal(f"Data set '{card.name}' has no split '{split}': it has {', '.join(card.splits)}.")
+        raise Refusal(
+            f"Data set '{card.name}' has no split '{split}', only {', '.join(card.splits)}: add files "
+            f"{split}-00000.parquet …, since training needs 'train' and 'val'."
+        )
     seen: set[str] = set()
     # Pillow lets go of the interpreter while it unpacks, so threads are enough.
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:

@@ -17,7 +17,8 @@ from mlflow.exceptions import MlflowException
 
 from jointdistill.data.sampling import Sampling
 from jointdistill.engine.lineage import commit, package_digest
-from jointdistill.engine.tracking import Subject, TrackedRun, Tracking
+from jointdistill.engine.subject import Subject
+from jointdistill.engine.tracking import TrackedRun, Tracking
 from jointdistill.store.objects import open_store
 from jointdistill.tasks.depth import Depth
 from jointdistill.types import Refusal
@@ -59,6 +60,7 @@ def test_an_interval_is_one_batch_with_its_step(tracking: Tracking, monkeypatch:
 
 ASK_FOR_THE_EXPERIMENT = """
 import sys
+from jointdistill.engine.subject import Subject
 from jointdistill.engine.tracking import Tracking
 from jointdistill.store.objects import open_store
 print(Tracking.at(f"sqlite:///{sys.argv[1]}/mlflow.db", "demo", open_store(sys.argv[1])).experiment_id)

@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import save as save_tensors
 
 from jointdistill.data.sampling import Sampling
-from jointdistill.engine.tracking import Subject, Tracking
+from jointdistill.engine.subject import Subject
+from jointdistill.engine.tracking import Tracking
 from jointdistill.experiment import Experiment
 from jointdistill.nets.joint import Joint
 from jointdistill.nets.saved import Model, save

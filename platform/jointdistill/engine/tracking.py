@@ -12,7 +12,7 @@ import json
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -21,59 +21,23 @@ from tempfile import TemporaryDirectory
 from typing import Literal, Self, final
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run
+from mlflow.entities import Metric, Run
 from mlflow.exceptions import MlflowException
 
-from jointdistill.engine.lineage import commit, package_digest
-from jointdistill.experiment import Experiment
-from jointdistill.recipe import flatten
+from jointdistill.engine.lineage import package_digest
+from jointdistill.engine.subject import IDENTITY, PACKAGE, Subject
 from jointdistill.store.base import AlreadyThere, Store
 from jointdistill.store.registry import AWAY, SQLITE, connect, in_words
 from jointdistill.types import StepReport
 
 log = logging.getLogger(__name__)
 
-IDENTITY = "jointdistill.identity"
-PACKAGE = "jointdistill.package"
 _PARAMS_A_BATCH = 100
-_LONGEST_PARAM = 500
 _POINTS = "points/"
+_KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""Its pages are then about training, not about language models."""
 
 End = Literal["FINISHED", "FAILED", "KILLED"]
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What a run is a run of."""
-
-    experiment: Experiment
-    data: str
-    """Fingerprint of the data set."""
-    teachers: Mapping[str, str]
-    """Teacher → digest."""
-
-    @property
-    def identity(self) -> str:
-        """See `Experiment.identity`."""
-        return self.experiment.identity(self.data, self.teachers)
-
-    def params(self) -> list[Param]:
-        """The experiment's leaves. Nothing else is recorded of how it was started: no flag, no variable of
-        the environment, so no secret."""
-        leaves = flatten(self.experiment.describe())
-        return [Param(name, str(value)[:_LONGEST_PARAM]) for name, value in leaves.items()]
-
-    def tags(self) -> dict[str, str]:
-        """Where the run came from."""
-        teachers = {f"jointdistill.teacher.{name}": digest for name, digest in self.teachers.items()}
-        known = {"mlflow.source.git.commit": commit()} if commit() else {}
-        return {
-            IDENTITY: self.identity,
-            "jointdistill.data": self.data,
-            PACKAGE: package_digest(),
-            **teachers,
-            **known,
-        }
 
 
 @final
@@ -139,7 +103,7 @@ def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
     found = client.get_experiment_by_name(name)
     if found is None:
         try:
-            return str(client.create_experiment(name, artifacts))
+            return str(client.create_experiment(name, artifacts, _KIND))
         except MlflowException as wrong:
             if wrong.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
@@ -162,6 +126,7 @@ class TrackedRun:
         params = subject.params()
         for first in range(0, len(params), _PARAMS_A_BATCH):
             self.client.log_batch(self.run_id, params=params[first : first + _PARAMS_A_BATCH])
+        self.client.log_inputs(self.run_id, [subject.dataset()])
         for key in self._store.list(self._spool):
             self._waiting.append((key.removeprefix(f"{self._spool}/"), self._store.get(key)))
         self._flush()

@@ -63,7 +63,8 @@ class Window:
         weights = rows[:, 2 * terms : 3 * terms].mean(0)
         trajectory, norm, finite, _ = rows[:, 3 * terms :].mean(0).tolist()
         metrics = {f"loss/{term}": float(loss) for term, loss in zip(self._terms, losses, strict=True)}
-        metrics |= {f"effective/{term}": float(w) for term, w in zip(self._terms, weights, strict=True)}
+        pairs = zip(self._terms, weights, strict=True)
+        metrics |= {f"effective/{term}": float(w) for term, w in pairs if term.taught}  # labels weigh 1
         metrics |= {"loss/trajectory": trajectory, "gradient_norm": norm, "finite_steps": finite}
         metrics["unsound_images"] = float(rows[:, -1].sum())
         return {key: value for key, value in metrics.items() if math.isfinite(value)}

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
 from typing import NoReturn, cast
 
 from jointdistill.engine.registry import Published, publish
-from jointdistill.engine.tracking import Subject, TrackedRun, Tracking
+from jointdistill.engine.subject import Subject
+from jointdistill.engine.tracking import TrackedRun, Tracking
 from jointdistill.experiment import Experiment, Launch
 from jointdistill.launch.addresses import absolute, card_at, data_of, storage_of, tracking_of
 from jointdistill.launch.cluster import connected, device_of
@@ -53,7 +54,8 @@ def run(experiment: Experiment, launch: Launch, watch: Watch) -> Outcome:
         return done
     if not done and "RAY_ADDRESS" not in os.environ:
         rehearse(settled.work)
-    with _room_for(settled.work.launch):
+    told = settled.work.launch
+    with connected(told.workers, told.device) if told.workers else nullcontext():
         claim(store, settled)  # what was refused before leaves no trace of a run
         with tracking.open(name, settled.subject) as record:
             # A result without a finished record: training ended while MLflow was away.
@@ -143,13 +145,6 @@ def _receive(watch: Watch, record: TrackedRun, message: Message) -> None:
             record.picture(f"{message.name}-{message.step:06d}.png", message.png)
         case Note():
             pass
-
-
-@contextmanager
-def _room_for(launch: Launch) -> Iterator[None]:
-    """Ray with room for the workers; nothing where this process is the only one."""
-    with connected(launch.workers, launch.device) if launch.workers else nullcontext():
-        yield
 
 
 def _register(record: TrackedRun, launch: Launch, store: Store, name: str, watch: Watch) -> None:

@@ -110,8 +110,7 @@ class Experiment:
             )
         if not 0 <= self.seed < 2**31 or self.anchors < 0:
             raise Refusal(
-                f"--seed {self.seed} and --anchors {self.anchors} must be whole numbers of at least 0, and a "
-                "seed below 2³¹."
+                f"--seed {self.seed} or --anchors {self.anchors} is out of range: give 0 … 2³¹ − 1."
             )
         self._refuse_teachers()
         self._refuse_unknown_tasks()
@@ -233,6 +232,13 @@ class Launch:
             return self.device
         return "cuda" if torch.cuda.is_available() else "cpu"
 
+    @property
+    def device_here(self) -> torch.device:
+        """The device of this process. Raises `Refusal` where it is asked for CUDA and has none."""
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise Refusal("--device cuda: this process sees no CUDA device, so use --device cpu.")
+        return torch.device(self.chosen_device)
+
     def __post_init__(self) -> None:
         for flag, name in (("--run", self.run), ("--register", self.register)):
             if not re.fullmatch(r"[\w.-]*", name):
@@ -245,5 +251,3 @@ class Launch:
             raise Refusal("--report-every and --snapshot-every count steps: give at least 1.")
         if min(self.evaluate_every, self.micro_batch, self.threads) < 0:
             raise Refusal("--evaluate-every, --micro-batch and --threads are counts: give at least 0.")
-        if self.workers == 0 and self.device == "cuda" and not torch.cuda.is_available():
-            raise Refusal("--device cuda: this process sees no CUDA device, so use --device cpu.")

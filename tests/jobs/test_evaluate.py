@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from jobs import evaluate
 from jointdistill.launch.worker import live
@@ -46,3 +47,13 @@ def test_a_model_of_other_classes(refused: Refused, tmp_path: Path) -> None:
     assert "knows 2 classes" in refused(evaluate.main, "--model", str(other), *data)
     mine = f"{tmp_path}/teachers/segmentation"
     assert "has no split 'test'" in refused(evaluate.main, "--model", mine, *data, "--split", "test")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is one")
+def test_a_device_that_is_not_there(refused: Refused, tmp_path: Path) -> None:
+    small.experiment(tmp_path)
+    mine = f"{tmp_path}/teachers/segmentation"
+    said = refused(
+        evaluate.main, "--model", mine, "--data", f"{tmp_path}/storage/data/small", "--device", "cuda"
+    )
+    assert "sees no CUDA device" in said

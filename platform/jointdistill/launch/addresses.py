@@ -46,7 +46,7 @@ def network_at(model: str, launch: Launch) -> tuple[Model, JointNet]:
     device and ready to answer. Raises `Refusal` where there is none."""
     tracking = tracking_of(launch) if model.startswith(REGISTRY) else ""
     described, network = load(fetch(model, tracking), model)
-    return described, network.eval().to(launch.chosen_device)
+    return described, network.eval().to(launch.device_here)
 
 
 def tracking_of(launch: Launch) -> str:

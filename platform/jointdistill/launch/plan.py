@@ -32,7 +32,7 @@ def plan(experiment: Experiment, launch: Launch) -> Table:
     """
     settled = settle(experiment, launch)
     work = settled.work
-    device = torch.device(launch.chosen_device)
+    device = launch.device_here
     tune_process(launch.threads, max(1, launch.workers))
     loop = build(work, Ranks(device), lambda message: None)
     parts = loop.parts

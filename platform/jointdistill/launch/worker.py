@@ -43,7 +43,7 @@ def live(work: Work, send: Callable[[Message], None]) -> Outcome | None:
 
     `send` is called on the first rank only, and must not block.
     """
-    device = torch.device(work.launch.chosen_device)
+    device = work.launch.device_here
     if work.launch.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
     torch.use_deterministic_algorithms(work.launch.deterministic)
@@ -86,7 +86,7 @@ def rehearse(work: Work) -> None:
     Raises `Refusal`. It leaves behind what any run would find useful: decoded images and the scores of its
     teachers.
     """
-    examiner = put_together(work, Ranks(torch.device(work.launch.chosen_device)), _silent).examiner
+    examiner = put_together(work, Ranks(work.launch.device_here), _silent).examiner
     for recipe in work.experiment.trajectory:
         recipe.check(setting_of(examiner))
     examiner.teachers()

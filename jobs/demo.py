@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -44,7 +45,9 @@ PUBLISHED = "student, default"
 class Demo:
     """How the demo runs."""
 
-    launch: Annotated[Launch, tyro.conf.arg(name="")] = field(default_factory=lambda: Launch(workers=2))
+    launch: Annotated[Launch, tyro.conf.arg(name="")] = field(
+        default_factory=lambda: Launch(workers=2, device="cpu")
+    )
     smoke: bool = False
     """A handful of steps on a handful of images, in a folder that is thrown away: does it all hold
     together?"""
@@ -80,10 +83,12 @@ def play(launch: Launch, *, smoke: bool = False) -> None:
                 rows[title] = run(experiment, replace(launch, register=register, workers=workers), bar)
     CONSOLE.print(table("Validation split", [(title, outcome.row) for title, outcome in rows.items()]))
     summary.write_text(json.dumps({title: outcome.plain() for title, outcome in rows.items()}, indent=2))
+    mlflow = os.path.relpath(Path(sys.executable).with_name("mlflow"))
     CONSOLE.print(
-        f"The same as JSON: {summary}. Curves, pictures and models:\n"
-        f"  mlflow ui --backend-store-uri {redacted(tracking_of(launch))}\n"
-        f"Storage: {storage_of(launch)}"
+        f"The same as JSON: {summary}. Curves, pictures and models, at http://127.0.0.1:5000:\n"
+        f"  {mlflow} ui --backend-store-uri {redacted(tracking_of(launch))}\n"
+        f"Storage: {storage_of(launch)}",
+        soft_wrap=True,
     )
 
 

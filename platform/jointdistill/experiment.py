@@ -98,8 +98,8 @@ class Experiment:
     floors: Mapping[str, float] = field(default_factory=dict)
     """`task/metric` → the feedback-slice score a teacher must reach before it may teach."""
     anchors: int = 0
-    """Weight anchors of the way to keep: at the end, at half of it, at half of that …; a teacher keeps some
-    so that its way can be replayed."""
+    """How many copies of the weights to keep along the way: at the end, at half of it, at half of that …;
+    `teacher-way` replays a teacher's."""
     seed: int = 0
     """Of first weights, order of images and views."""
 
@@ -189,7 +189,7 @@ class Launch:
     tracking: str = ""
     """MLflow's tracking URI; empty: MLFLOW_TRACKING_URI, or else a SQLite file in the storage folder."""
     data: str = ""
-    """Folder or URI of the data set; empty: data/NAME in the storage."""
+    """Folder or URI of the data set; empty: the experiment's own, such as data/scenes in the storage."""
     cache: str = ""
     """Folder of this machine for decoded images; empty: JOINTDISTILL_CACHE, or else ~/.cache/jointdistill."""
     run: str = ""
@@ -215,7 +215,7 @@ class Launch:
     snapshot_every: int = 200
     """Steps between two snapshots to resume from."""
     register: str = ""
-    """Name under which the trained model is registered in MLflow; empty registers nothing."""
+    """Name under which the trained model is registered in MLflow; empty: none, or a teacher's own name."""
     fresh: bool = False
     """Start again even if a run of this identity exists."""
 

@@ -37,7 +37,7 @@ def teacher(module: nn.Module, **knobs: Any) -> ModuleTeacher:
 
 def test_the_pages_example_teaches(tmp_path: Path) -> None:
     (code,) = [
-        block for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.S) if "class" in block
+        block for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.S) if "@dataclass" in block
     ]
     body = code.partition("@dataclass")[2]
     assert len([line for line in body.splitlines() if line.strip()]) <= 20

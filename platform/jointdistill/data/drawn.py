@@ -30,7 +30,7 @@ class DrawnScenes(Recipe):
     """Streets and rooms with exact depth and labels. The same knobs give the same data set."""
 
     name: str = "scenes"
-    """What an experiment calls it; it lies in data/NAME of the storage."""
+    """It lies in data/NAME of the storage; another than `scenes` is trained on with --data."""
     splits: Mapping[str, int] = field(default_factory=lambda: {"train": 3000, "val": 500})
     """Split → images. A split grows without its first images changing, and no two share a scene."""
     height: int = 64

@@ -34,7 +34,8 @@ class Sampling(Recipe):
     """Task → share of the training split whose labels may be used, the feedback slice included
     (0.05 = 5 %). A task that is not named keeps all its labels; 0 leaves it none."""
     hold_out: bool = True
-    """Keep the data set's feedback slice out of training. Only who never listens to it may train on it."""
+    """Keep the data set's feedback slice out of training. Switch it off only for runs without teachers, which
+    never listen to it."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.labelled <= self.batch or self.batch < 1:

@@ -28,6 +28,8 @@ class Subject:
     """Fingerprint of the data set."""
     teachers: Mapping[str, str]
     """Teacher → digest."""
+    data_set: str = ""
+    """What the data set calls itself."""
 
     @property
     def identity(self) -> str:
@@ -56,5 +58,5 @@ class Subject:
 
     def dataset(self) -> DatasetInput:
         """The data set, as MLflow's pages list it."""
-        name = self.experiment.data
-        return DatasetInput(Dataset(name, self.data[:12], "jointdistill", json.dumps({"name": name})))
+        source = json.dumps({"name": self.data_set})
+        return DatasetInput(Dataset(self.data_set or "unnamed", self.data[:12], "jointdistill", source))

@@ -108,5 +108,6 @@ def _refuse_small(workers: int, device: str) -> None:
     if there < workers and not autoscales:
         raise Refusal(
             f"{workers} workers need {workers} {kind}s and the cluster has {there:g}: lower --workers, add "
-            "nodes, or set JOINTDISTILL_AUTOSCALES=1 where an autoscaler will bring them."
+            f"nodes, {'give --device cpu, ' if kind == 'GPU' else ''}or set JOINTDISTILL_AUTOSCALES=1 where "
+            "an autoscaler will bring them."
         )

@@ -77,7 +77,10 @@ def carry_out(job: Callable[[Sequence[str]], None]) -> NoReturn:
         print(f"error: {refused}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("Interrupted: the same command goes on from what is already there.", file=sys.stderr)
+        print(
+            "Interrupted: the same command, without --fresh, goes on from what is already there.",
+            file=sys.stderr,
+        )
         sys.exit(130)
     sys.exit(0)
 

@@ -37,7 +37,7 @@ def plan(experiment: Experiment, launch: Launch) -> Table:
     loop = build(work, Ranks(device), lambda message: None)
     parts = loop.parts
     loop.examiner.teachers()
-    Tracking.at(settled.tracking, experiment.data, open_store(work.storage))
+    Tracking.at(settled.tracking, work.card.name, open_store(work.storage))
 
     batches = islice(loop.loader.stream(0, PROBED), PROBED)
     train_step(next(batches).to(device), parts).losses.sum().item()

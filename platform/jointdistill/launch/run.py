@@ -45,7 +45,7 @@ def run(experiment: Experiment, launch: Launch, watch: Watch) -> Outcome:
     """
     settled = settle(experiment, launch)
     name, store = settled.work.run, open_store(settled.work.storage)
-    tracking = Tracking.at(settled.tracking, experiment.data, store)
+    tracking = Tracking.at(settled.tracking, settled.work.card.name, store)
     done = result(store, name)
     finished = tracking.finished(name, settled.subject) if done else None
     if done and finished:
@@ -74,7 +74,7 @@ def settle(experiment: Experiment, launch: Launch) -> Settled:
     tasks = {name: task.described_by(card) for name, task in experiment.tasks.items()}
     pinned = {name: recipe.pin(store, tracking) for name, recipe in experiment.heard.items()}
     digests = {name: recipe.build(tasks, store).card.digest for name, recipe in pinned.items()}
-    subject = Subject(experiment, card.fingerprint, digests)
+    subject = Subject(experiment, card.fingerprint, digests, card.name)
     name = launch.run or f"{experiment.name}-{subject.identity[:10]}"
     # Workers need no address of MLflow, which may hold a password, and decide on nothing by themselves.
     cache = absolute(launch.cache, "--cache") if launch.cache else ""  # else each machine's own

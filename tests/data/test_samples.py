@@ -92,7 +92,7 @@ def test_an_unfit_cell_is_refused(
 
 def test_an_unknown_split_is_refused_with_those_there_are(store: Store, card: Card, row: MakeRow) -> None:
     card = write_set(store, card, {"train": [row(0)], "val": [row(1)]}, [])
-    with pytest.raises(Refusal, match="'tiny' has no split 'test': it has train, val"):
+    with pytest.raises(Refusal, match="'tiny' has no split 'test', only train, val: add files"):
         list(read_split(store, card, "test", {}))
 
 

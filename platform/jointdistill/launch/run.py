@@ -17,7 +17,7 @@ from jointdistill.engine.tracking import TrackedRun, Tracking
 from jointdistill.experiment import Experiment, Launch
 from jointdistill.launch.addresses import absolute, card_at, data_of, storage_of, tracking_of
 from jointdistill.launch.cluster import connected, device_of
-from jointdistill.launch.train import train
+from jointdistill.launch.train import train, tune_process
 from jointdistill.launch.work import Message, Note, Outcome, Picture, Work
 from jointdistill.launch.worker import rehearse
 from jointdistill.recipe import flatten
@@ -52,9 +52,10 @@ def run(experiment: Experiment, launch: Launch, watch: Watch) -> Outcome:
         watch(Note(f"{name} is finished already; --fresh runs it again."))
         _register(finished, launch, store, name, watch)
         return done
-    if not done and "RAY_ADDRESS" not in os.environ:
-        rehearse(settled.work)
     told = settled.work.launch
+    if not done and "RAY_ADDRESS" not in os.environ:
+        tune_process(told.threads, max(1, told.workers))  # scores to the last bit as a worker finds them
+        rehearse(settled.work)
     with connected(told.workers, told.device) if told.workers else nullcontext():
         claim(store, settled)  # what was refused before leaves no trace of a run
         with tracking.open(name, settled.subject) as record:

@@ -97,6 +97,7 @@ def build(work: Work, ranks: Ranks, say: Callable[[Message], None]) -> Loop:
     loop = put_together(work, ranks, say)
     parts = loop.parts
     parts.trajectory = remember(loop.examiner)
+    loop.examiner.teachers()  # whole, they score alike to the last bit, however they will lie on the ranks
     # Only now, since a replay puts other weights into them.
     sharding = work.launch.sharding
     parts.teachers = {name: spread(teacher, ranks, sharding) for name, teacher in parts.teachers.items()}

@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: env demo test lint smoke bench-draw bench-gain bench-overhead bench-scaling
+.PHONY: env demo test lint services smoke bench-draw bench-gain bench-overhead bench-scaling
 
 env: $(VENV)/.ready
 
@@ -20,6 +20,9 @@ demo: env  ## data, two teachers, four students, a table; FLAGS=--fresh trains a
 
 test: env
 	$(BIN)/pytest
+
+services:  ## what the tests of object storage run against: Ceph's S3, from Debian's packages
+	tests/services/install
 
 lint: env
 	$(BIN)/ruff check .

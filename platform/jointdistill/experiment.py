@@ -214,6 +214,10 @@ class Launch:
     """Steps between two evaluations on the validation split; 0: only at the end."""
     snapshot_every: int = 200
     """Steps between two snapshots to resume from."""
+    restarts: int = 3
+    """How often in a row, without a new step, workers are started again after one of them was lost."""
+    hang_s: float = 900.0
+    """Seconds without a step after which a Ray worker is taken for hung, and ended; 0: never."""
     register: str = ""
     """Name under which the trained model is registered in MLflow; empty: none, or a teacher's own name."""
     fresh: bool = False
@@ -249,5 +253,8 @@ class Launch:
             raise Refusal(f"--sharding {self.sharding} needs at least 2 workers: raise --workers.")
         if min(self.report_every, self.snapshot_every) < 1:
             raise Refusal("--report-every and --snapshot-every count steps: give at least 1.")
-        if min(self.evaluate_every, self.micro_batch, self.threads) < 0:
-            raise Refusal("--evaluate-every, --micro-batch and --threads are counts: give at least 0.")
+        if min(self.evaluate_every, self.micro_batch, self.threads, self.restarts, self.hang_s) < 0:
+            raise Refusal(
+                "--evaluate-every, --micro-batch, --threads, --restarts and --hang-s cannot be negative: "
+                "give at least 0."
+            )

@@ -5,6 +5,7 @@ Symbols in shapes: B images of one rank's batch, K terms, C channels or classes,
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypeAlias
@@ -23,6 +24,10 @@ UNKNOWN_LABEL = 255
 
 class Refusal(Exception):
     """Bad input: one plain sentence that names the thing and the remedy. A job prints it and exits with 2."""
+
+
+class Stopped(BaseException):
+    """The run was asked to stop, and did so with a snapshot."""
 
 
 class Position(NamedTuple):
@@ -258,6 +263,8 @@ class StepReport:
     step: int
     epoch: int
     metrics: dict[str, float]
+    time_ms: int = field(default_factory=lambda: round(time.time() * 1000))
+    """When it was made; nothing is ordered by it."""
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,7 @@ def test_a_learned_weighting_is_trained_and_resumed_with_the_student(tmp_path):
     work = small.work(tmp_path, weighting=Uncertainty())
     loop = build(work, ALONE, lambda message: None)
     before = [parameter.detach().clone() for parameter in loop.parts.weighting.parameters()]
+    assert not loop.resume()
     loop.run({})
     assert all(not torch.equal(b, p) for b, p in zip(before, loop.parts.weighting.parameters(), strict=True))
     again = build(work, ALONE, lambda message: None)

@@ -87,6 +87,7 @@ class Average:
     def __init__(self, network: nn.Module, decay: float) -> None:
         self.decay, self._network = decay, network
         self._live = list(network.parameters())
+        self._names = [name for name, _ in network.named_parameters()]
         self._mean = [parameter.detach().clone() for parameter in self._live]
 
     @torch.no_grad()
@@ -94,6 +95,10 @@ class Average:
         """Take in the parameters as they are now."""
         for mean, live in zip(self._mean, self._live, strict=True):
             mean.lerp_(live, 1 - self.decay)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The average by the parameters' names, as it lies on this rank."""
+        return dict(zip(self._names, self._mean, strict=True))
 
     @torch.no_grad()
     def swap(self) -> None:

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from jointdistill.data.augment import Augment
+from jointdistill.engine import rng
 from jointdistill.engine.objective import Objective
 from jointdistill.engine.optimise import Average, build_optimiser, build_schedule
 from jointdistill.engine.ranks import Ranks
@@ -95,6 +96,7 @@ def assemble(
     student = spread(network, ranks, launch.sharding)
     if launch.compile:
         student.compile()
+    rng.begin(experiment.seed, ranks.rank)
     beside = [*objective.parameters(), *weighting.parameters()]
     optimiser = build_optimiser(experiment.optimise, network.parameters(), beside)
     return Parts(

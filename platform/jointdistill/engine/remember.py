@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -14,18 +14,28 @@ from jointdistill.engine.examine import Examiner
 from jointdistill.engine.objective import ask
 from jointdistill.nets.way import Moment
 from jointdistill.recipe import digest
-from jointdistill.store.base import AlreadyThere
 from jointdistill.tasks.base import Task
 from jointdistill.teachers.base import Teacher
-from jointdistill.trajectory.arrow import from_bytes, to_bytes
+from jointdistill.trajectory.arrow import SCHEMA, Rows
 from jointdistill.trajectory.base import Setting, Trajectory
+from jointdistill.trajectory.index import put_index
 from jointdistill.trajectory.judge import Judge
 from jointdistill.trajectory.record import Anchor, Layout, Records
+from jointdistill.trajectory.replayed import Replayed
 from jointdistill.trajectory.sight import replay
 
+Say = Callable[[str], None]
 
-def remember(examiner: Examiner) -> tuple[Trajectory, ...]:
-    """The experiment's trajectories; empty, and free, where it has none. Every rank must call it."""
+
+def _silent(sentence: str) -> None:
+    """Nobody listens."""
+
+
+def remember(examiner: Examiner, say: Say = _silent) -> tuple[Trajectory, ...]:
+    """The experiment's trajectories; empty, and free, where it has none. Every rank must call it.
+
+    `say` is told, on the first rank, what on the store was passed over and why.
+    """
     parts, setting = examiner.parts, setting_of(examiner)
     sources = []
     for recipe in parts.experiment.trajectory:
@@ -35,7 +45,7 @@ def remember(examiner: Examiner) -> tuple[Trajectory, ...]:
             tasks = {task: parts.tasks[task] for task in teacher.card.tasks}
             layout = recipe.replayed(tasks)
             if layout is not None and teacher.way:
-                anchors[name] = Replay(examiner, layout).of(teacher, tasks)
+                anchors[name] = Replay(examiner, layout, say).of(teacher, tasks)
         sources.append(recipe.build(replace(setting, anchors=anchors)))
     return tuple(sources)
 
@@ -62,55 +72,86 @@ class Replay:
     """What a teacher knew of the student's images at each moment of its way.
 
     A teacher that was trained on other data has no records of these images, and its losses there do not
-    compare with the student's here, so its anchors are asked anew. The records stay on the store, as
-    `trajectories/TEACHER/QUESTION/STEP.arrow`.
+    compare with the student's here, so its anchors are asked anew. The records stay on the store; those
+    whose digests do not hold are asked for once more.
     """
 
     examiner: Examiner
     layout: Layout
+    say: Say = _silent
 
     def of(self, teacher: Teacher, tasks: Mapping[str, Task]) -> tuple[Anchor, ...]:
         """The teacher's anchors, earliest first."""
-        return tuple(
-            Anchor(moment.step, self._losses(teacher, moment), self._records(teacher, moment, tasks))
-            for moment in teacher.way
-        )
+        fingerprints = self._fingerprints(teacher, tasks)
+        question = digest([SCHEMA, self.layout.describe(), dict(fingerprints)])[:16]
+        folder = f"trajectories/{teacher.card.digest}/{question}"
+        anchors = []
+        for moment in teacher.way:
+            losses = self._losses(teacher, moment)
+            hangs_on = {**fingerprints, "anchor": moment.digest}
+            kept = Replayed(self.examiner.store, folder, moment.step, self.layout, hangs_on)
+            anchors.append(Anchor(moment.step, losses, self._records(kept, teacher, moment, tasks, losses)))
+        if self.examiner.parts.ranks.first:
+            put_index(self.examiner.store, folder)
+        return tuple(anchors)
 
     def _losses(self, teacher: Teacher, moment: Moment) -> dict[str, float]:
         """Task → supervised loss of an anchor on the student's feedback slice."""
         with teacher.at(moment):
             return self.examiner.report(teacher, teacher.card, moment.digest).losses
 
-    def _records(self, teacher: Teacher, moment: Moment, tasks: Mapping[str, Task]) -> Records:
-        train, slices = self.examiner.train, self.examiner.slices
-        labels = {task: [train.keys[row] for row in slices.labelled[task]] for task in tasks}
-        fingerprints = {
+    def _fingerprints(self, teacher: Teacher, tasks: Mapping[str, Task]) -> dict[str, str]:
+        """What the records of all anchors hang on, and the losses beside them."""
+        keys, slices = self.examiner.train.keys, self.examiner.slices
+        return {
             "data": self.examiner.data,
-            "labels": digest({task: list(keys) for task, keys in labels.items()}),
+            "labels": digest({task: [keys[row] for row in slices.labelled[task]] for task in tasks}),
+            "feedback": digest({task: [keys[row] for row in slices.feedback[task]] for task in tasks}),
             "teacher": teacher.card.digest,
-            "anchor": moment.digest,
         }
-        question = digest([self.layout.describe(), dict(fingerprints)])[:16]
-        key = f"trajectories/{teacher.card.digest}/{question}/{moment.step:09d}.arrow"
-        store, ranks = self.examiner.store, self.examiner.parts.ranks
-        folder = key.rpartition("/")[0]
-        if ranks.told_by_first(lambda: ({}, {"there": key in store.list(folder)}))[1]["there"]:
-            return from_bytes(store.get(key), self.layout, fingerprints, f"{store}/{key}")
-        records = self._asked(teacher, moment, tasks)
+
+    def _records(
+        self,
+        kept: Replayed,
+        teacher: Teacher,
+        moment: Moment,
+        tasks: Mapping[str, Task],
+        losses: Mapping[str, float],
+    ) -> Records:
+        """The first rank looks on the store and tells what it reads, so that no rank can find another state;
+        where nothing holds, each rank asks of its share of the images and writes it."""
+        ranks = self.examiner.parts.ranks
+        tensors, said = ranks.told_by_first(kept.look)
         if ranks.first:
-            with suppress(AlreadyThere):
-                store.put(key, to_bytes(records, fingerprints))
-        return records
+            for sentence in cast("list[str]", said["passed"]):
+                self.say(sentence)
+        if tensors:
+            return self._table([tensors])
+        name = str(said["next"])
+        mine = self._asked(teacher, moment, tasks)
+        part = kept.put(name, ranks.rank, mine)
+        everybody = ranks.gather(({"image": mine.image, **mine.records.tensors}, part))
+        if ranks.first:  # every rank has written its part: it could not have sent it otherwise
+            kept.finish(name, losses, [part for _, part in everybody])
+        return self._table([tensors for tensors, _ in everybody])
+
+    def _table(self, shares: list[dict[str, Tensor]]) -> Records:
+        """The shares put together: one row an image of the training cache."""
+        table = Records.empty(self.layout, len(self.examiner.train))
+        for tensors in shares:
+            rows = Records(self.layout, {name: tensors[name] for name in self.layout.columns})
+            table.put(tensors["image"], rows)
+        return table
 
     @torch.no_grad()
-    def _asked(self, teacher: Teacher, moment: Moment, tasks: Mapping[str, Task]) -> Records:
-        """Each rank asks of its share of the images; the shares are put together on every rank."""
+    def _asked(self, teacher: Teacher, moment: Moment, tasks: Mapping[str, Task]) -> Rows:
+        """This rank's share of the images."""
         train, slices, ranks = self.examiner.train, self.examiner.slices, self.examiner.parts.ranks
         labelled = {task: slices.labelled[task] for task in tasks}
         allowed = {task: frozenset(rows.tolist()) for task, rows in labelled.items()}
         judge = Judge(tasks, allowed, len(train), ranks.device)
-        images: list[Tensor] = []
-        mine: list[Records] = []
+        images = [torch.empty(0, dtype=torch.int64)]
+        mine = [Records.empty(self.layout, 0)]
         for batch in in_order(train, tasks, labelled, ranks.share, slices.train):
             here = batch.to(ranks.device)
             taught = ask({"finished": teacher}, here)
@@ -119,12 +160,6 @@ class Replay:
             if not batch.labelled:
                 continue  # this rank only kept the others company
             images.append(batch.index)
-            mine.append(replay(said, taught, here, judge, self.layout))
-        table = Records.empty(self.layout, len(train))
-        together = {
-            name: torch.cat([one.tensors[name].cpu() for one in mine]) for name in self.layout.columns
-        }
-        for tensors, _ in ranks.gather(({"image": torch.cat(images), **together}, {})):
-            rows = Records(self.layout, {name: tensors[name] for name in self.layout.columns})
-            table.put(tensors["image"], rows)
-        return table
+            mine.append(replay(said, taught, here, judge, self.layout).to("cpu"))
+        together = {name: torch.cat([one.tensors[name] for one in mine]) for name in self.layout.columns}
+        return Rows(torch.cat(images), Records(self.layout, together))

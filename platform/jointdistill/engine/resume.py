@@ -1,4 +1,4 @@
-"""Parts into a snapshot and back. Sharded tensors are gathered whole, so that any world size can go on."""
+"""Parts into a snapshot and back. Every rank gives what it has, and any number of ranks can go on."""
 
 from __future__ import annotations
 
@@ -15,49 +15,59 @@ from torch.distributed.checkpoint.state_dict import (
     set_optimizer_state_dict,
 )
 
+from jointdistill.engine import rng
 from jointdistill.engine.parts import Parts
+from jointdistill.engine.shard import Shard, laid_as
 from jointdistill.engine.snapshot import Snapshot
-from jointdistill.types import State
+from jointdistill.types import State, Stats
 
 _WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
-_ARRIVE = StateDictOptions(full_state_dict=True)
+_PARTLY = StateDictOptions(strict=False)
 
 
-def take(parts: Parts) -> Snapshot:
-    """Everything that changes in a run. Every rank must call it; only the first gets the content."""
-    trained = _whole(_trained(parts))
-    optimiser = get_optimizer_state_dict(_trained(parts), parts.optimiser, options=_WHOLE)
-    average = student_weights(parts) if parts.average else {}
-    if not parts.ranks.first:
-        return Snapshot(parts.step, {})
-    states: dict[str, State] = {
-        "trained": (trained, {}),
-        "optimiser": _flatten(optimiser),
-        "weighting": parts.weighting.state(),
-        "average": (average, {}),
-    }
+def take(parts: Parts) -> Shard:
+    """This rank's share of everything that changes in a run. Every rank must call it.
+
+    The tensors are the live ones: copy them before the next step.
+    """
+    shard, first = Shard(), parts.ranks.first
+    shard.add("trained", (_named(_trained(parts)), {}), first)
+    shard.add("optimiser", _flatten(get_optimizer_state_dict(_trained(parts), parts.optimiser)), first)
+    shard.add("average", (parts.average.tensors() if parts.average else {}, {}), first)
+    shard.add("weighting", parts.weighting.state(), first)
     for place, source in enumerate(parts.trajectory):
-        states[f"trajectory-{place}"] = source.state()
-    return Snapshot(parts.step, states)
+        shard.add(f"trajectory-{place}", source.state(), first)
+    shard.add("stats", _stats_state(parts.stats), first)
+    for rank, (draws, _) in enumerate(parts.ranks.gather((rng.take(), {}))):
+        shard.add(f"rng-{rank}", (draws, {}), first)
+    return shard
 
 
 def restore(parts: Parts, snapshot: Snapshot) -> None:
-    """Go on from a snapshot."""
+    """Go on from a snapshot of the same experiment."""
     states = snapshot.parts
-    if parts.average:
-        _load(parts.student, states["average"][0])
-        parts.average.swap()
-    _load(_trained(parts), states["trained"][0])
-    optimiser = _unflatten(states["optimiser"])
-    set_optimizer_state_dict(_trained(parts), parts.optimiser, optimiser, options=_ARRIVE)
+    restore_student(parts, snapshot)
+    optimiser = _unflatten(states["optimiser"], _named(_trained(parts)))
+    set_optimizer_state_dict(_trained(parts), parts.optimiser, optimiser)
     parts.weighting.load(states["weighting"])
     for place, source in enumerate(parts.trajectory):
         source.load(states[f"trajectory-{place}"])
+    parts.stats = _stats(states["stats"])
+    if snapshot.manifest.about.get("world") == parts.ranks.world:  # with other ranks they mean nothing
+        rng.restore(states[f"rng-{parts.ranks.rank}"][0])
     parts.step = snapshot.step
     # The schedule is a function of the step.
     parts.schedule.last_epoch = snapshot.step - 1
     parts.optimiser.zero_grad()
     parts.schedule.step()
+
+
+def restore_student(parts: Parts, snapshot: Snapshot) -> None:
+    """The weights, and their average where one is kept."""
+    if parts.average:
+        _load(parts.student, snapshot.parts["average"][0])
+        parts.average.swap()
+    _load(_trained(parts), snapshot.parts["trained"][0])
 
 
 def student_weights(parts: Parts) -> dict[str, Tensor]:
@@ -67,19 +77,24 @@ def student_weights(parts: Parts) -> dict[str, Tensor]:
     """
     if parts.average:
         parts.average.swap()
-    weights = {name: value.clone() for name, value in _whole(parts.student).items()}
+    whole = cast("dict[str, Tensor]", get_model_state_dict(parts.student, options=_WHOLE))
+    weights = {name: value.clone() for name, value in whole.items()}
     if parts.average:
         parts.average.swap()
     return weights
 
 
-def _whole(network: nn.Module) -> dict[str, Tensor]:
-    """A network's tensors by name, gathered on the first rank's host; nothing on the others."""
-    return cast("dict[str, Tensor]", get_model_state_dict(network, options=_WHOLE))
+def _load(network: nn.Module, whole: Mapping[str, Tensor]) -> None:
+    """torch would hand whole tensors out from the first rank, one collective each; every rank has them."""
+    mine = _named(network)
+    laid: dict[str, Any] = {
+        name: laid_as(value, mine[name]) if name in mine else value for name, value in whole.items()
+    }
+    set_model_state_dict(network, laid, options=_PARTLY if mine.keys() > laid.keys() else None)
 
 
-def _load(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    set_model_state_dict(network, dict(tensors), options=_ARRIVE)
+def _named(network: nn.Module) -> dict[str, Tensor]:
+    return cast("dict[str, Tensor]", get_model_state_dict(network))
 
 
 def _trained(parts: Parts) -> nn.Module:
@@ -88,7 +103,7 @@ def _trained(parts: Parts) -> nn.Module:
     return nn.ModuleDict({"student": parts.student, "objective": parts.objective, "weighting": beside})
 
 
-def _flatten(optimiser: dict[str, Any]) -> State:
+def _flatten(optimiser: Mapping[str, Any]) -> State:
     """An optimiser's state dict as tensors by name and plain groups."""
     tensors = {
         f"{parameter}:{slot}": value if isinstance(value, Tensor) else torch.tensor(value)
@@ -99,10 +114,23 @@ def _flatten(optimiser: dict[str, Any]) -> State:
     return tensors, {"groups": optimiser["param_groups"]}
 
 
-def _unflatten(state: State) -> dict[str, Any]:
+def _unflatten(state: State, parameters: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The optimiser's state dict, each slot laid out like its parameter."""
     tensors, plain = state
     slots: dict[str, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         parameter, slot = name.rsplit(":", 1)
-        slots.setdefault(parameter, {})[slot] = value
+        like = parameters[parameter]
+        slots.setdefault(parameter, {})[slot] = laid_as(value, like) if value.ndim == like.ndim else value
     return {"state": slots, "param_groups": plain["groups"]}
+
+
+def _stats_state(stats: Stats) -> State:
+    known = {"window": stats.window, "gram": stats.gram, "after": stats.after}
+    return {name: value for name, value in known.items() if value is not None}, {"step": stats.step}
+
+
+def _stats(state: State) -> Stats:
+    tensors, plain = state
+    window = tensors.get("window", torch.empty(0, 0, dtype=torch.float64))
+    return Stats(cast(int, plain["step"]), window, tensors.get("gram"), tensors.get("after"))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -118,10 +117,10 @@ class TrackedRun:
     def __init__(self, client: MlflowClient, run_id: str, store: Store) -> None:
         self.client, self.run_id, self._store = client, run_id, store
         self._waiting: deque[tuple[str, bytes]] = deque()
-        self._last: dict[str, int] = {}
+        self._written: dict[str, set[int]] = {}
 
     def begin(self, subject: Subject) -> None:
-        """Say what the run is, send what an earlier driver could not, and find where its series end."""
+        """Say what the run is, send what an earlier driver could not, and find which points it has."""
         self.client.update_run(self.run_id, status="RUNNING")
         params = subject.params()
         for first in range(0, len(params), _PARAMS_A_BATCH):
@@ -132,19 +131,20 @@ class TrackedRun:
         self._flush()
         for name in self.client.get_run(self.run_id).data.metrics:
             series = self.client.get_metric_history(self.run_id, name)
-            self._last[name] = max(point.step for point in series)
+            self._written[name] = {point.step for point in series}
 
     def report(self, report: StepReport) -> None:
         """Write an interval's metrics in one batch.
 
         A resumed run walks again over the steps since its snapshot; what was written for them stays.
         """
-        now = round(time.time() * 1000)
+        new = [name for name in report.metrics if report.step not in self._written.setdefault(name, set())]
         points = [
-            {"key": name, "value": value, "timestamp": now, "step": report.step}
-            for name, value in report.metrics.items()
-            if report.step > self._last.get(name, -1)
+            {"key": name, "value": report.metrics[name], "timestamp": report.time_ms, "step": report.step}
+            for name in new
         ]
+        for name in new:
+            self._written[name].add(report.step)
         if points:
             content = "".join(f"{json.dumps(point)}\n" for point in points).encode()
             # Two reports may fall on one step: the digest keeps them apart.

@@ -19,7 +19,7 @@ import tyro
 from jointdistill.experiment import Experiment, Launch
 from jointdistill.recipe import Recipe, methods_in
 from jointdistill.trajectory.base import TrajectoryRecipe
-from jointdistill.types import Refusal
+from jointdistill.types import Refusal, Stopped
 from jointdistill.weighting.base import WeightingRecipe
 
 Experiments = Mapping[str, Callable[[], Experiment]]
@@ -70,12 +70,15 @@ def fill(default: Filled, about: str, flags: Sequence[str], name: str = "") -> F
 
 
 def carry_out(job: Callable[[Sequence[str]], None]) -> NoReturn:
-    """Run a job's main function and end the process: 0 done, 2 refused, 130 interrupted."""
+    """Run a job's main function and end the process: 0 done, 2 refused, 130 interrupted, 143 stopped."""
     try:
         job(sys.argv[1:])
     except Refusal as refused:
         print(f"error: {refused}", file=sys.stderr)
         sys.exit(2)
+    except Stopped as stopped:
+        print(f"Stopped {stopped}: the same command, without --fresh, goes on from there.", file=sys.stderr)
+        sys.exit(143)
     except KeyboardInterrupt:
         print(
             "Interrupted: the same command, without --fresh, goes on from what is already there.",

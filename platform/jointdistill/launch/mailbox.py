@@ -13,10 +13,11 @@ from jointdistill.launch.work import Message
 
 @ray.remote(num_cpus=0)
 class Mailbox:
-    """Messages in the order they came."""
+    """Messages in the order they came, and the other way the one word that stops a run."""
 
     def __init__(self) -> None:
         self._messages: list[Message] = []
+        self._stopping = False
 
     def put(self, message: Message) -> None:
         """Leave a message."""
@@ -27,16 +28,30 @@ class Mailbox:
         messages, self._messages = self._messages, []
         return messages
 
+    def stop(self) -> None:
+        """Ask the workers to stop."""
+        self._stopping = True
+
+    def stopping(self) -> bool:
+        """Whether the workers are asked to stop."""
+        return self._stopping
+
 
 class Postman:
     """Brings messages from a mailbox to whoever shows and records them, in a thread of its own, until the
-    block ends; what is still in the mailbox then is brought last.
+    block ends; what is still in the mailbox then is brought last. Back it brings the word to stop.
 
     What a receiver raises is raised at the end of the block, unless something else is raised there already.
     """
 
-    def __init__(self, mailbox: Any, receive: Callable[[Message], None], every_s: float = 0.3) -> None:
-        self._mailbox, self._receive, self._every_s = mailbox, receive, every_s
+    def __init__(
+        self,
+        mailbox: Any,
+        receive: Callable[[Message], None],
+        stop: threading.Event,
+        every_s: float = 0.3,
+    ) -> None:
+        self._mailbox, self._receive, self._stop, self._every_s = mailbox, receive, stop, every_s
         self._failed: Exception | None = None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._walk, name="postman", daemon=True)
@@ -53,7 +68,11 @@ class Postman:
             raise self._failed
 
     def _walk(self) -> None:
+        told = False
         while not self._ended.wait(self._every_s):
+            if self._stop.is_set() and not told:
+                self._mailbox.stop.remote()
+                told = True
             self._bring()
 
     def _bring(self) -> None:
@@ -67,3 +86,31 @@ class Postman:
                 self._receive(message)
             except Exception as failed:
                 self._failed = self._failed or failed
+
+
+class StopBell:
+    """In a worker: rings once the mailbox says stop. A thread asks, so that no step waits for an answer."""
+
+    def __init__(self, mailbox: Any, every_s: float = 0.5) -> None:
+        self._mailbox, self._every_s = mailbox, every_s
+        self._rung, self._ended = threading.Event(), threading.Event()
+
+    def rung(self) -> bool:
+        """Whether it rang."""
+        return self._rung.is_set()
+
+    def __enter__(self) -> StopBell:
+        threading.Thread(target=self._listen, name="stop-bell", daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+
+    def _listen(self) -> None:
+        while not self._ended.wait(self._every_s):
+            try:
+                if ray.get(self._mailbox.stopping.remote()):
+                    self._rung.set()
+                    return
+            except ray.exceptions.RayError:
+                return  # the driver is gone, and with it this worker soon

@@ -11,12 +11,16 @@ from functools import partial
 from itertools import count
 from typing import NoReturn, cast
 
+from jointdistill.engine.claims import Claims, Hold, Owner
+from jointdistill.engine.lineage import package_digest
 from jointdistill.engine.registry import Published, publish
+from jointdistill.engine.snapshot import Snapshots
 from jointdistill.engine.subject import Subject
 from jointdistill.engine.tracking import TrackedRun, Tracking
 from jointdistill.experiment import Experiment, Launch
 from jointdistill.launch.addresses import absolute, card_at, data_of, storage_of, tracking_of
 from jointdistill.launch.cluster import connected, device_of
+from jointdistill.launch.stop import StopSign
 from jointdistill.launch.train import train, tune_process
 from jointdistill.launch.work import Message, Note, Outcome, Picture, Work
 from jointdistill.launch.worker import rehearse
@@ -56,11 +60,18 @@ def run(experiment: Experiment, launch: Launch, watch: Watch) -> Outcome:
     if not done and "RAY_ADDRESS" not in os.environ:
         tune_process(told.threads, max(1, told.workers))  # scores to the last bit as a worker finds them
         rehearse(settled.work)
-    with connected(told.workers, told.device) if told.workers else nullcontext():
-        claim(store, settled)  # what was refused before leaves no trace of a run
-        with tracking.open(name, settled.subject) as record:
+    with (
+        connected(told.workers, told.device) if told.workers else nullcontext(),
+        # What was refused before leaves no trace of a run.
+        Hold(Claims(store, name), settled.work.owner, lambda said: watch(Note(said))),
+    ):
+        inscribe(store, settled)
+        with tracking.open(name, settled.subject) as record, StopSign() as sign:
+            work = replace(settled.work, about={**settled.work.about, "mlflow_run": record.run_id})
+            _retell(record, work, store)  # what an earlier driver heard and took with it
             # A result without a finished record: training ended while MLflow was away.
-            outcome = done or train(settled.work, partial(_receive, watch, record))
+            outcome = done or train(work, partial(_receive, watch, record), sign)
+            _retell(record, work, store)
             record.report(StepReport(experiment.optimise.steps, 0, final_metrics(outcome)))
             _register(record, launch, store, name, watch)
     return outcome
@@ -81,7 +92,9 @@ def settle(experiment: Experiment, launch: Launch) -> Settled:
     cache = absolute(launch.cache, "--cache") if launch.cache else ""  # else each machine's own
     told = replace(launch, tracking="", cache=cache, device=device_of(launch))
     pinned_experiment = replace(experiment, teachers=pinned)
-    work = Work(pinned_experiment, told, attempt(store, name, subject, launch.fresh), storage, data, card)
+    run_name = attempt(store, name, subject, launch.fresh)
+    about = {**_rests_on(subject), "package": package_digest()}
+    work = Work(pinned_experiment, told, run_name, storage, data, card, Owner.here(), about)
     return Settled(work, subject, tracking)
 
 
@@ -103,7 +116,7 @@ def attempt(store: Store, name: str, subject: Subject, fresh: bool) -> str:
     raise AssertionError("count() has no end")
 
 
-def claim(store: Store, settled: Settled) -> None:
+def inscribe(store: Store, settled: Settled) -> None:
     """Write what the run is beside its results; refuse where another experiment took its name meanwhile."""
     name = settled.work.run
     try:
@@ -148,6 +161,14 @@ def _receive(watch: Watch, record: TrackedRun, message: Message) -> None:
             pass
 
 
+def _retell(record: TrackedRun, work: Work, store: Store) -> None:
+    """Record what the run's snapshots know was reported. What is recorded already stays as it is."""
+    snapshots = Snapshots(store, work.run)
+    newest = next(iter(snapshots.manifests()), None)
+    for report in snapshots.reports(until=newest.step if newest else 0):
+        record.report(report)
+
+
 def _register(record: TrackedRun, launch: Launch, store: Store, name: str, watch: Watch) -> None:
     """Register a finished run's model under the name that was asked for, if any."""
     if launch.register:
@@ -169,12 +190,11 @@ def _refuse_another(name: str, there: Mapping[str, JSON], subject: Subject) -> N
 
 
 def _said_of(subject: Subject) -> dict[str, JSON]:
-    return {
-        "identity": subject.identity,
-        "data": subject.data,
-        "teachers": dict(subject.teachers),
-        "experiment": subject.experiment.describe(),
-    }
+    return {**_rests_on(subject), "experiment": subject.experiment.describe()}
+
+
+def _rests_on(subject: Subject) -> dict[str, JSON]:
+    return {"identity": subject.identity, "data": subject.data, "teachers": dict(subject.teachers)}
 
 
 def _difference(other: Mapping[str, JSON], mine: Mapping[str, JSON]) -> str:

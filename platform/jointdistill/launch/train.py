@@ -9,29 +9,35 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from jointdistill.launch.cluster import connected
-from jointdistill.launch.work import Message, Outcome, Work
-from jointdistill.launch.worker import live
-from jointdistill.types import Refusal
+from jointdistill.launch.hang import HangWatch
+from jointdistill.launch.stop import StopSign
+from jointdistill.launch.work import Message, Note, Outcome, Work
+from jointdistill.launch.worker import Ears, live
+from jointdistill.types import Refusal, StepReport, Stopped
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """glibc's malloc.h."""
 
 
-def train(work: Work, receive: Callable[[Message], None]) -> Outcome:
+def train(work: Work, receive: Callable[[Message], None], sign: StopSign) -> Outcome:
     """Train a run to its end. `receive` gets the messages, in order, in the driver's process.
 
-    Raises what a worker raised: a `Refusal` where it refused.
+    Raises what a worker raised (a `Refusal` where it refused), and `Stopped` where the sign asked for it.
     """
-    if work.launch.workers == 0:
-        tune_process(work.launch.threads, 1)
-        outcome = live(work, receive)
-        assert outcome is not None  # alone, this process is the first rank
-        return outcome
-    with connected(work.launch.workers, work.launch.chosen_device):
-        return _train_on_ray(work, receive)
+    with sign.heard():
+        if work.launch.workers == 0:
+            tune_process(work.launch.threads, 1)
+            outcome = live(work, receive, Ears(asked_to_stop=sign.asked.is_set))
+        else:
+            with connected(work.launch.workers, work.launch.chosen_device):
+                outcome = _until_done(work, receive, sign)
+    if outcome is None:
+        raise Stopped("with a snapshot")
+    return outcome
 
 
 def tune_process(threads: int, workers: int) -> None:
@@ -56,7 +62,43 @@ def _keep_memory() -> None:
         mallopt(_M_TRIM_THRESHOLD, -1)  # never
 
 
-def _train_on_ray(work: Work, receive: Callable[[Message], None]) -> Outcome:
+def _until_done(work: Work, receive: Callable[[Message], None], sign: StopSign) -> Outcome | None:
+    """Train on Ray, and start the workers again when one of them is lost.
+
+    What a worker raises would be raised again: only the loss of a process is worth another try, and only so
+    often in a row without a new step.
+    """
+    from ray.train import TrainingFailedError
+
+    farthest, in_a_row = -1, 0
+
+    def watch(message: Message) -> None:
+        nonlocal farthest, in_a_row
+        if isinstance(message, StepReport) and message.step > farthest:
+            farthest, in_a_row = message.step, 0
+        receive(message)
+
+    while True:
+        try:
+            return _train_on_ray(work, watch, sign)
+        except TrainingFailedError as failed:
+            refusal = _refusal_in(failed)
+            if refusal:
+                raise refusal from None
+            if sign.asked.is_set():
+                return None  # it died of being stopped
+            lost, in_a_row = _lost(failed), in_a_row + 1
+            if not lost or in_a_row > work.launch.restarts:
+                raise
+            receive(
+                Note(
+                    f"Lost {lost}: starting the workers again, from the last snapshot (attempt {in_a_row} of "
+                    f"{work.launch.restarts})."
+                )
+            )
+
+
+def _train_on_ray(work: Work, receive: Callable[[Message], None], sign: StopSign) -> Outcome | None:
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
@@ -64,26 +106,23 @@ def _train_on_ray(work: Work, receive: Callable[[Message], None]) -> Outcome:
 
     cuda = work.launch.chosen_device == "cuda"
     mailbox = Mailbox.remote()  # type: ignore[attr-defined]
-    with tempfile.TemporaryDirectory(prefix="jd-train-") as scratch, Postman(mailbox, receive):
+    with (
+        tempfile.TemporaryDirectory(prefix="jd-train-") as scratch,
+        Postman(mailbox, receive, sign.asked),
+        interruptible(),
+    ):
         trainer = TorchTrainer(
             _worker,
             train_loop_config={"work": work, "mailbox": mailbox},
             torch_config=TorchConfig(backend="nccl" if cuda else "gloo"),
             scaling_config=ScalingConfig(num_workers=work.launch.workers, use_gpu=cuda),
-            # Ray keeps nothing for us: a run resumes from our own snapshots, whose digests are checked.
+            # Ray keeps nothing for us, so its index cannot break a run: we resume from our own snapshots,
+            # whose digests are checked. It restarts what a preemption took; other losses are ours to judge.
             run_config=RunConfig(
                 name=work.run, storage_path=scratch, failure_config=FailureConfig(max_failures=0)
             ),
         )
-        with interruptible():
-            try:
-                result = trainer.fit()
-            except Exception as failed:
-                refusal = _refusal_in(failed)
-                if refusal:
-                    raise refusal from None
-                raise
-    outcome: Outcome = result.return_value
+        outcome: Outcome | None = trainer.fit().return_value
     return outcome
 
 
@@ -101,11 +140,36 @@ def interruptible() -> Iterator[None]:
 
 
 def _worker(config: dict[str, Any]) -> Outcome | None:
-    """What every Ray Train worker runs."""
+    """What every Ray Train worker runs. None where it was stopped, and on all ranks but the first."""
+    import ray
+    from ray.train import get_context, get_preemption_info
+
+    from jointdistill.launch.mailbox import StopBell
+
     work: Work = config["work"]
     mailbox = config["mailbox"]
     tune_process(work.launch.threads, int(os.environ.get("LOCAL_WORLD_SIZE", work.launch.workers)))
-    return live(work, lambda message: mailbox.put.remote(message) and None)
+
+    def say_surely(sentence: str) -> None:
+        ray.get(mailbox.put.remote(Note(sentence)), timeout=10)
+
+    rank = get_context().get_world_rank()
+    hang = HangWatch(rank, work.launch.hang_s, say_surely, partial(os._exit, 1))
+    with StopBell(mailbox) as bell, hang:
+        ears = Ears(bell.rung, lambda: get_preemption_info() is not None, hang.alive)
+        try:
+            return live(work, lambda message: mailbox.put.remote(message) and None, ears)
+        except Stopped:
+            return None
+
+
+def _lost(failed: BaseException) -> str:
+    """Which ranks' processes ended, in words; empty where every one of them raised."""
+    from ray.exceptions import RayError
+
+    failures: dict[int, BaseException] = getattr(failed, "worker_failures", {})
+    ranks = sorted(rank for rank, failure in failures.items() if isinstance(failure, RayError))
+    return f"rank{'s' if len(ranks) > 1 else ''} {', '.join(map(str, ranks))}" if ranks else ""
 
 
 def _refusal_in(failed: BaseException) -> Refusal | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from jointdistill.engine.claims import Owner
 from jointdistill.experiment import Experiment, Launch
 from jointdistill.tasks.base import Task
 from jointdistill.types import JSON, Card, StepReport
@@ -23,6 +24,10 @@ class Work:
     data: str
     card: Card
     """Of the data set, as the driver saw it: shards that changed since are refused."""
+    owner: Owner
+    """The driver, which claims the run for its workers."""
+    about: Mapping[str, JSON]
+    """What each snapshot says of the run: identity, data, teachers, package, MLflow run."""
 
     @property
     def tasks(self) -> dict[str, Task]:

@@ -7,8 +7,10 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import cast
 
 import numpy as np
 import torch
@@ -17,6 +19,7 @@ from jointdistill.data.cache import Cache, build_cache
 from jointdistill.data.loader import Loader, Share, in_order
 from jointdistill.data.sampling import divide, refuse_useless
 from jointdistill.engine.anchors import Anchors
+from jointdistill.engine.claims import Claim, Claims
 from jointdistill.engine.examine import Examiner, as_exported
 from jointdistill.engine.loop import Loop, Outside
 from jointdistill.engine.objective import ask
@@ -27,6 +30,7 @@ from jointdistill.engine.remember import remember, setting_of
 from jointdistill.engine.resume import student_weights
 from jointdistill.engine.sharding import spread
 from jointdistill.engine.snapshot import Snapshots
+from jointdistill.engine.writer import Writer
 from jointdistill.launch.work import Message, Note, Outcome, Picture, Work
 from jointdistill.nets.saved import DESCRIPTION, Model, save
 from jointdistill.store.base import AlreadyThere
@@ -38,10 +42,20 @@ BATCH, REPEATS = 16, 9
 """How the student's speed is measured; sharded ranks repeat equally often."""
 
 
-def live(work: Work, send: Callable[[Message], None]) -> Outcome | None:
+@dataclass(frozen=True)
+class Ears:
+    """How a worker hears of the world beside its training; see `Outside`."""
+
+    asked_to_stop: Callable[[], bool] = lambda: False
+    to_be_preempted: Callable[[], bool] = lambda: False
+    alive: Callable[[int], object] = lambda step: None
+
+
+def live(work: Work, send: Callable[[Message], None], ears: Ears = Ears()) -> Outcome | None:
     """Train a run's student on this rank, or go on where it stopped. The first rank returns the outcome.
 
-    `send` is called on the first rank only, and must not block.
+    `send` is called on the first rank only, and must not block. Raises `Stopped` once it was asked to stop
+    and has kept a snapshot.
     """
     device = work.launch.device_here
     if work.launch.deterministic:
@@ -49,20 +63,25 @@ def live(work: Work, send: Callable[[Message], None]) -> Outcome | None:
     torch.use_deterministic_algorithms(work.launch.deterministic)
     ranks = Ranks.current(device)
     say = send if ranks.first else _silent
-    loop = build(work, ranks, say)
+    loop = build(work, ranks, say, ears)
+    writer = loop.outside.writer
     teachers = loop.examiner.teachers()
     for sentence in loop.examiner.unchecked():
         say(Note(sentence))
     if loop.resume():
         say(Note(f"Going on from step {loop.parts.step} of {loop.steps}."))
-    for skipped in loop.outside.snapshots.skipped:
-        say(Note(f"Passed over the snapshot {skipped}."))
+    for skipped in writer.snapshots.skipped:
+        say(Note(f"Passed over {skipped}."))
     scores = loop.run(teachers)
     # What sharded ranks can only compute together comes before they part.
     weights, speed, picture = student_weights(loop.parts), speed_of(loop), picture_of(loop)
     if not ranks.first:
         return None
     say(Picture(loop.parts.step, "validation", picture))
+    writer.wait()
+    for sentence in writer.told():
+        say(Note(sentence))
+    Claims(writer.snapshots.store, work.run).refuse_superseded(cast(Claim, writer.claim))
     loop.outside.anchors.index()
     card = work.card
     model = Model(
@@ -92,11 +111,11 @@ def rehearse(work: Work) -> None:
     examiner.teachers()
 
 
-def build(work: Work, ranks: Ranks, say: Callable[[Message], None]) -> Loop:
+def build(work: Work, ranks: Ranks, say: Callable[[Message], None], ears: Ears = Ears()) -> Loop:
     """Everything a rank trains with."""
-    loop = put_together(work, ranks, say)
+    loop = put_together(work, ranks, say, ears)
     parts = loop.parts
-    parts.trajectory = remember(loop.examiner)
+    parts.trajectory = remember(loop.examiner, lambda sentence: say(Note(sentence)))
     loop.examiner.teachers()  # whole, they score alike to the last bit, however they will lie on the ranks
     # Only now, since a replay puts other weights into them.
     sharding = work.launch.sharding
@@ -104,7 +123,7 @@ def build(work: Work, ranks: Ranks, say: Callable[[Message], None]) -> Loop:
     return loop
 
 
-def put_together(work: Work, ranks: Ranks, say: Callable[[Message], None]) -> Loop:
+def put_together(work: Work, ranks: Ranks, say: Callable[[Message], None], ears: Ears = Ears()) -> Loop:
     """A rank's parts as they are before any memory is fetched, and before teachers are sharded."""
     experiment, launch, card = work.experiment, work.launch, work.card
     store, tasks = open_store(work.storage), work.tasks
@@ -123,8 +142,12 @@ def put_together(work: Work, ranks: Ranks, say: Callable[[Message], None]) -> Lo
     outside = Outside(
         report=say,
         note=lambda sentence: say(Note(sentence)),
-        snapshots=Snapshots(store, work.run),
+        writer=Writer(Snapshots(store, work.run, cast(str, work.about["identity"])), ranks.rank, work.about),
         anchors=Anchors(parts, examiner, store, work.run),
+        owner=work.owner,
+        asked_to_stop=ears.asked_to_stop,
+        to_be_preempted=ears.to_be_preempted,
+        alive=ears.alive,
     )
     return Loop(parts, loader, examiner, launch, outside)
 

@@ -1,4 +1,4 @@
-"""The contract of a store: three verbs over bytes by key."""
+"""The contract of a store: four verbs over bytes by key."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ class Store(ABC):
     def put(self, key: str, value: bytes) -> None:
         """Create the key: either the whole value is there afterwards or nothing.
 
-        Raises `AlreadyThere` where the key has a value; of racing writers exactly one wins.
+        Raises `AlreadyThere` where the key has a value; of racing writers exactly one wins. After a lost
+        reply a writer knows its own value by its bytes, so the values of racing writers must differ.
         """
 
     @abstractmethod
@@ -31,3 +32,7 @@ class Store(ABC):
     @abstractmethod
     def list(self, prefix: str = "") -> Iterator[str]:
         """The keys below a prefix (a folder, without its closing `/`), in order."""
+
+    @abstractmethod
+    def delete(self, key: str) -> None:
+        """Remove the key and its value. That it has none is no error: someone was here before."""

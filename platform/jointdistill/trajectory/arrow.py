@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -11,63 +12,64 @@ import torch
 from torch import Tensor
 
 from jointdistill.trajectory.record import Layout, Records
-from jointdistill.types import Refusal
+from jointdistill.types import JSON
 
-SCHEMA = 1
-"""Raised whenever a column changes its meaning."""
+SCHEMA = 2
+"""Raised whenever a column changes its meaning. 2: rows name their image."""
 
 
-def to_bytes(records: Records, fingerprints: Mapping[str, str]) -> bytes:
-    """An Arrow IPC file of the records.
+class Rows(NamedTuple):
+    """Records of some images."""
 
-    `fingerprints` name what the records hang on (the data, the split, the model); they go into the header.
-    """
-    header = {
-        "schema": str(SCHEMA),
-        "layout": json.dumps(records.layout.describe(), sort_keys=True),
-        "fingerprints": json.dumps(dict(fingerprints), sort_keys=True),
-    }
-    arrays = {name: _to_arrow(name, values) for name, values in records.tensors.items()}
-    table = pa.table(arrays).replace_schema_metadata(header)
+    image: Tensor
+    """[n] int64 rows of the training cache, each once."""
+    records: Records
+    """One row an image, in that order."""
+
+
+def header(layout: Layout, fingerprints: Mapping[str, str]) -> dict[str, JSON]:
+    """What records are: `fingerprints` name what they hang on (the data, the labels, the model)."""
+    return {"schema": SCHEMA, "layout": layout.describe(), "fingerprints": dict(fingerprints)}
+
+
+def check(theirs: Mapping[str, JSON], layout: Layout, fingerprints: Mapping[str, str]) -> None:
+    """Raises `ValueError` where a header is not of this schema, of this layout and of these fingerprints."""
+    if theirs.get("schema") != SCHEMA:
+        raise ValueError(f"it is not of schema {SCHEMA}")
+    if theirs.get("layout") != layout.describe():
+        raise ValueError("it has another layer, grid, number of points or tasks than the run")
+    found = theirs.get("fingerprints")
+    for what, ours in fingerprints.items():
+        other = found.get(what) if isinstance(found, dict) else None
+        if other != ours:
+            raise ValueError(f"it hangs on another {what} ({other}, not {ours})")
+
+
+def to_bytes(rows: Rows, fingerprints: Mapping[str, str]) -> bytes:
+    """An Arrow IPC file of the rows, with their header."""
+    said = {name: json.dumps(value) for name, value in header(rows.records.layout, fingerprints).items()}
+    arrays = {name: _to_arrow(name, values) for name, values in rows.records.tensors.items()}
+    image = pa.array(rows.image.cpu().numpy().astype(np.int32))
+    table = pa.table({"image": image, **arrays}).replace_schema_metadata(said)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
     return bytes(sink.getvalue())
 
 
-def from_bytes(stored: bytes, layout: Layout, fingerprints: Mapping[str, str], name: str) -> Records:
-    """The records of the file called `name`.
+def from_bytes(stored: bytes, layout: Layout, fingerprints: Mapping[str, str]) -> Rows:
+    """The rows of a file.
 
-    Raises `Refusal` where the file is damaged, of another schema or layout, or of other fingerprints.
+    Raises `ValueError` where it is no such file, or `check` does.
     """
     try:
         table = pa.ipc.open_file(pa.BufferReader(stored)).read_all()
-    except pa.ArrowInvalid as damage:
-        raise Refusal(
-            f"The records in {name} are no Arrow file or are damaged: delete it, and it is written anew."
-        ) from damage
-    _refuse_foreign(table.schema.metadata or {}, layout, fingerprints, name)
+    except (pa.ArrowException, OSError) as damage:
+        raise ValueError("it is no Arrow file or is damaged") from damage
+    theirs = table.schema.metadata or {}
+    check({name.decode(): json.loads(value) for name, value in theirs.items()}, layout, fingerprints)
     tensors = {name: _to_tensor(table[name], dtype, shape) for name, (dtype, shape) in layout.columns.items()}
-    return Records(layout, tensors)
-
-
-def _refuse_foreign(
-    header: Mapping[bytes, bytes], layout: Layout, fingerprints: Mapping[str, str], name: str
-) -> None:
-    if header.get(b"schema") != str(SCHEMA).encode():
-        raise Refusal(f"The records in {name} are not of schema {SCHEMA}: write them anew with this version.")
-    if json.loads(header.get(b"layout", b"0")) != layout.describe():
-        raise Refusal(
-            f"The records in {name} have another layer, grid, number of points or tasks than the run: write "
-            "them anew."
-        )
-    theirs = json.loads(header.get(b"fingerprints", b"{}"))
-    for what, ours in fingerprints.items():
-        if theirs.get(what) != ours:
-            raise Refusal(
-                f"The records in {name} hang on another {what} ({theirs.get(what)}, not {ours}): write them "
-                "anew."
-            )
+    return Rows(_to_tensor(table["image"], torch.int64, ()), Records(layout, tensors))
 
 
 def _to_arrow(name: str, values: Tensor) -> pa.Array:

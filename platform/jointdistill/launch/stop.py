@@ -1,0 +1,52 @@
+"""SIGTERM: what `ray job stop`, a scheduler or a spot machine says before it ends a process."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Self
+
+from jointdistill.types import Stopped
+
+
+class StopSign:
+    """Takes SIGTERM for as long as its block lasts.
+
+    While somebody trains, the first one asks the training to stop, which takes a snapshot first; a second
+    one, or one at another time, ends the block at once with `Stopped`.
+    """
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+        self._heard = False
+
+    @contextmanager
+    def heard(self) -> Iterator[None]:
+        """Within the block somebody looks at `asked`."""
+        self._heard = True
+        try:
+            yield
+        finally:
+            self._heard = False
+
+    def __enter__(self) -> Self:
+        self._before = _handle(self._take)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _handle(self._before)
+
+    def _take(self, number: int, frame: FrameType | None) -> None:
+        if self.asked.is_set() or not self._heard:
+            raise Stopped("before it could keep a snapshot")
+        self.asked.set()
+
+
+def _handle(handler: object) -> object:
+    """Set the handler; only the main thread may, and elsewhere nobody signals us."""
+    if threading.current_thread() is threading.main_thread():
+        return signal.signal(signal.SIGTERM, handler)  # type: ignore[arg-type]
+    return None

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import tyro
@@ -100,6 +100,8 @@ class Experiment:
     anchors: int = 0
     """How many copies of the weights to keep along the way: at the end, at half of it, at half of that …;
     `teacher-way` replays a teacher's."""
+    origin: Annotated[str, tyro.conf.arg(name="from")] = ""
+    """RUN@STEP of a snapshot to go on from; empty: from first weights."""
     seed: int = 0
     """Of first weights, order of images and views."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -58,6 +59,16 @@ class Parts:
     def beside(self) -> list[nn.Parameter]:
         """What is trained beside the student (connectors, a weighting's own): a replica on every rank."""
         return [*self.objective.parameters(), *self.weighting.parameters()]
+
+    def stand_at(self, step: int) -> None:
+        """Stand where a run stands after so many steps; the schedule is a function of the step."""
+        self.step = step
+        self.schedule.last_epoch = step - 1
+        self.optimiser.zero_grad()
+        with warnings.catch_warnings():
+            # torch takes a schedule that steps before its optimiser for a mistake.
+            warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step", UserWarning)
+            self.schedule.step()
 
     def autocast(self) -> AbstractContextManager[object]:
         """The precision of the forward pass."""

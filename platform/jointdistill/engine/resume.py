@@ -47,27 +47,42 @@ def restore(parts: Parts, snapshot: Snapshot) -> None:
     """Go on from a snapshot of the same experiment."""
     states = snapshot.parts
     restore_student(parts, snapshot)
-    optimiser = _unflatten(states["optimiser"], _named(_trained(parts)))
-    set_optimizer_state_dict(_trained(parts), parts.optimiser, optimiser)
+    restore_average(parts, snapshot)
+    restore_optimiser(parts, snapshot)
     parts.weighting.load(states["weighting"])
     for place, source in enumerate(parts.trajectory):
         source.load(states[f"trajectory-{place}"])
     parts.stats = _stats(states["stats"])
     if snapshot.manifest.about.get("world") == parts.ranks.world:  # with other ranks they mean nothing
         rng.restore(states[f"rng-{parts.ranks.rank}"][0])
-    parts.step = snapshot.step
-    # The schedule is a function of the step.
-    parts.schedule.last_epoch = snapshot.step - 1
-    parts.optimiser.zero_grad()
-    parts.schedule.step()
+    parts.stand_at(snapshot.step)
 
 
 def restore_student(parts: Parts, snapshot: Snapshot) -> None:
-    """The weights, and their average where one is kept."""
-    if parts.average:
-        _load(parts.student, snapshot.parts["average"][0])
-        parts.average.swap()
-    _load(_trained(parts), snapshot.parts["trained"][0])
+    """The weights of the student, and of what is trained beside it where that is the same."""
+    known = _named(_trained(parts))
+    trained = snapshot.parts["trained"][0]
+    _load(_trained(parts), {name: value for name, value in trained.items() if name in known})
+
+
+def restore_average(parts: Parts, snapshot: Snapshot) -> None:
+    """The student's average; where none was kept, it starts from the student's weights."""
+    if not parts.average:
+        return
+    mean = snapshot.parts["average"][0] or snapshot.parts["trained"][0]
+    prefix = "" if snapshot.parts["average"][0] else "student."
+    for name, value in parts.average.tensors().items():
+        value.copy_(laid_as(mean[f"{prefix}{name}"], value))
+
+
+def restore_optimiser(parts: Parts, snapshot: Snapshot) -> None:
+    """What the optimiser remembers of each parameter; its knobs stay those of the experiment."""
+    groups = parts.optimiser.param_groups
+    knobs = [{knob: value for knob, value in group.items() if knob != "params"} for group in groups]
+    optimiser = _unflatten(snapshot.parts["optimiser"], _named(_trained(parts)))
+    set_optimizer_state_dict(_trained(parts), parts.optimiser, optimiser)
+    for group, own in zip(parts.optimiser.param_groups, knobs, strict=True):
+        group.update(own)
 
 
 def student_weights(parts: Parts) -> dict[str, Tensor]:
@@ -85,11 +100,9 @@ def student_weights(parts: Parts) -> dict[str, Tensor]:
 
 
 def _load(network: nn.Module, whole: Mapping[str, Tensor]) -> None:
-    """torch would hand whole tensors out from the first rank, one collective each; every rank has them."""
+    """Put whole tensors in, of which every rank has all; torch would hand them out from the first one."""
     mine = _named(network)
-    laid: dict[str, Any] = {
-        name: laid_as(value, mine[name]) if name in mine else value for name, value in whole.items()
-    }
+    laid: dict[str, Any] = {name: laid_as(value, mine[name]) for name, value in whole.items()}
     set_model_state_dict(network, laid, options=_PARTLY if mine.keys() > laid.keys() else None)
 
 

@@ -30,6 +30,8 @@ class Subject:
     """Teacher → digest."""
     data_set: str = ""
     """What the data set calls itself."""
+    from_run: str = ""
+    """MLflow's id of the run whose snapshot it goes on from."""
 
     @property
     def identity(self) -> str:
@@ -54,7 +56,14 @@ class Subject:
             "mlflow.source.type": "LOCAL",
             **teachers,
             **known,
+            **self._lineage,
         }
+
+    @property
+    def _lineage(self) -> dict[str, str]:
+        if not self.experiment.origin:
+            return {}
+        return {"jointdistill.from": self.experiment.origin, "jointdistill.from_run": self.from_run}
 
     def dataset(self) -> DatasetInput:
         """The data set, as MLflow's pages list it."""

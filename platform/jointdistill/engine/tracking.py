@@ -1,8 +1,9 @@
 """What is recorded of a run in MLflow. The driver alone writes; workers send it plain numbers and pictures.
 
 MLflow may go away while a run trains. What cannot be written waits in memory and, so that a killed driver
-loses nothing, in the run's store under `spool/RUN_ID/`; it is sent with the next interval, or when the run
-is continued. MLflow takes an identical point twice as one, so sending again is harmless.
+loses nothing, in the run's store under `spool/RUN_ID/`; it is sent with a later interval, or when the run
+is continued, and then deleted there. MLflow takes an identical point twice as one, so sending again is
+harmless.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import secrets
+import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,7 +20,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import Literal, Self, final
+from typing import Literal, Self, TypeVar, final
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Run
@@ -26,8 +29,8 @@ from mlflow.exceptions import MlflowException
 from jointdistill.engine.lineage import package_digest
 from jointdistill.engine.subject import IDENTITY, PACKAGE, Subject
 from jointdistill.store.base import AlreadyThere, Store
-from jointdistill.store.registry import AWAY, SQLITE, connect, in_words
-from jointdistill.types import StepReport
+from jointdistill.store.registry import AWAY, SQLITE, connect, in_words, redacted
+from jointdistill.types import Refusal, StepReport
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +39,22 @@ _POINTS = "points/"
 _KIND = {"mlflow.experimentKind": "custom_model_development"}
 """Its pages are then about training, not about language models."""
 
+_ONCE = "jointdistill.once"
+"""A tag that one attempt to begin a run has and no other."""
+_PASSING = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED"}
+"""MLflow's words for what may be otherwise a moment later; no reply at all is an internal error to it."""
+_PAUSE_S = 1.0
+"""Between two questions to a server that does not answer yet."""
+_REST = 10
+"""After a failure nothing is sent for so many times as long as it took: a server that lets its clients wait
+for a timeout costs training a tenth of its time at most."""
+
 End = Literal["FINISHED", "FAILED", "KILLED"]
+Answer = TypeVar("Answer")
+
+
+def _silent(sentence: str) -> None:
+    """Nobody listens."""
 
 
 @final
@@ -48,24 +66,41 @@ class Tracking:
     client: MlflowClient
     experiment_id: str
     store: Store
+    patience: Patience
 
     @classmethod
-    def at(cls, address: str, experiment: str, store: Store) -> Self:
-        """Find or make the experiment. Raises `Refusal` within seconds where MLflow does not answer."""
+    def at(
+        cls,
+        address: str,
+        experiment: str,
+        store: Store,
+        patience_s: float = 0.0,
+        say: Callable[[str], None] = _silent,
+    ) -> Self:
+        """Find or make the experiment.
+
+        A server that does not answer is asked again for `patience_s`, here and whenever a run is opened, and
+        `say` is told once that it is waited for. Raises `Refusal` where it does not answer until then.
+        """
         artifacts = None
+        patience = Patience(address, patience_s, say)
         try:
             if address.startswith(SQLITE):
                 folder = Path(address.removeprefix(SQLITE)).absolute().parent
                 folder.mkdir(parents=True, exist_ok=True)
                 artifacts = (folder / "artifacts").as_uri()
             client = connect(address)
-            return cls(address, client, _experiment(client, experiment, artifacts), store)
+            found = patience.ask(lambda: _experiment(client, experiment, artifacts))
         except AWAY as wrong:
             raise in_words(wrong, address) from None
+        return cls(address, client, found, store, patience)
 
     def finished(self, name: str, subject: Subject) -> TrackedRun | None:
         """The finished run of this name and the subject's identity: nothing of it need be computed again."""
-        run = self._newest(name, subject, "attributes.status = 'FINISHED'")
+        try:
+            run = self.patience.ask(lambda: self._newest(name, subject, "attributes.status = 'FINISHED'"))
+        except AWAY as wrong:
+            raise in_words(wrong, self.address) from None
         return TrackedRun(self.client, run.info.run_id, self.store) if run else None
 
     def open(self, name: str, subject: Subject) -> TrackedRun:
@@ -73,28 +108,74 @@ class Tracking:
 
         Raises `Refusal` where MLflow does not answer, or cannot take the names in the experiment.
         """
-        run = self._newest(name, subject)
         try:
-            if run is None:
-                run = self.client.create_run(self.experiment_id, tags=subject.tags(), run_name=name)
-            elif run.data.tags.get(PACKAGE) != package_digest():
-                log.warning("The code changed since run %s began; it goes on with the new code.", name)
-                self.client.set_tag(run.info.run_id, f"{PACKAGE}.continued", package_digest())
-            opened = TrackedRun(self.client, run.info.run_id, self.store)
-            opened.begin(subject)
+            return self.patience.ask(lambda: self._open(name, subject))
         except AWAY as wrong:
             raise in_words(wrong, self.address) from None
+
+    def _open(self, name: str, subject: Subject) -> TrackedRun:
+        """May be tried again after any failure: a run that was begun is found."""
+        run = self._newest(name, subject)
+        if run is None:
+            run = self._begun(name, subject)
+        elif run.data.tags.get(PACKAGE) != package_digest():
+            log.warning("The code changed since run %s began; it goes on with the new code.", name)
+            self.client.set_tag(run.info.run_id, f"{PACKAGE}.continued", package_digest())
+        self._delete_twins(run)
+        opened = TrackedRun(self.client, run.info.run_id, self.store)
+        opened.begin(subject)
         return opened
+
+    def _begun(self, name: str, subject: Subject) -> Run:
+        tags = {**subject.tags(), _ONCE: secrets.token_hex(8)}
+        return self.client.create_run(self.experiment_id, tags=tags, run_name=name)
+
+    def _delete_twins(self, run: Run) -> None:
+        """Where the reply to its beginning was lost, MLflow's client asked for a second run by itself."""
+        once = run.data.tags.get(_ONCE)
+        if once:
+            for twin in self.client.search_runs([self.experiment_id], f"tags.`{_ONCE}` = '{once}'"):
+                if twin.info.run_id != run.info.run_id:
+                    self.client.delete_run(twin.info.run_id)
 
     def _newest(self, name: str, subject: Subject, *where: str) -> Run | None:
         mine = f"tags.`{IDENTITY}` = '{subject.identity}'", f"attributes.run_name = '{name}'"
-        try:
-            found = self.client.search_runs(
-                [self.experiment_id], " and ".join([*mine, *where]), max_results=1
-            )
-        except AWAY as wrong:
-            raise in_words(wrong, self.address) from None
+        found = self.client.search_runs([self.experiment_id], " and ".join([*mine, *where]), max_results=1)
         return found[0] if found else None
+
+
+@final
+@dataclass(frozen=True)
+class Patience:
+    """How long a server is waited for that does not answer before a run has begun."""
+
+    address: str
+    seconds: float
+    say: Callable[[str], None]
+
+    def ask(self, question: Callable[[], Answer]) -> Answer:
+        """The answer. The question must be one that may be asked twice. Raises what MLflow's client raised
+        last, or what will not pass."""
+        until = time.monotonic() + (0.0 if self.address.startswith(SQLITE) else self.seconds)
+        told = False
+        while True:
+            try:
+                return question()
+            except AWAY as wrong:
+                if time.monotonic() > until or not _passes(wrong):
+                    raise
+                if not told:
+                    told = True
+                    self.say(
+                        f"MLflow at {redacted(self.address)} does not answer: waiting up to "
+                        f"{self.seconds:.0f} s for it."
+                    )
+                time.sleep(_PAUSE_S)
+
+
+def _passes(wrong: Exception) -> bool:
+    """Whether the same question may be answered a moment later."""
+    return getattr(wrong, "error_code", "INTERNAL_ERROR") in _PASSING
 
 
 def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
@@ -117,7 +198,9 @@ class TrackedRun:
     def __init__(self, client: MlflowClient, run_id: str, store: Store) -> None:
         self.client, self.run_id, self._store = client, run_id, store
         self._waiting: deque[tuple[str, bytes]] = deque()
+        self._spooled: set[str] = set()
         self._written: dict[str, set[int]] = {}
+        self._rests_until = 0.0
 
     def begin(self, subject: Subject) -> None:
         """Say what the run is, send what an earlier driver could not, and find which points it has."""
@@ -127,11 +210,16 @@ class TrackedRun:
             self.client.log_batch(self.run_id, params=params[first : first + _PARAMS_A_BATCH])
         self.client.log_inputs(self.run_id, [subject.dataset()])
         for key in self._store.list(self._spool):
-            self._waiting.append((key.removeprefix(f"{self._spool}/"), self._store.get(key)))
+            path, content = key.removeprefix(f"{self._spool}/"), self._store.get(key)
+            self._waiting.append((path, content))
+            self._spooled.add(path)
+        for path, content in self._waiting:
+            for point in _points(content) if path.startswith(_POINTS) else []:
+                self._written.setdefault(point.key, set()).add(point.step)
         self._flush()
         for name in self.client.get_run(self.run_id).data.metrics:
             series = self.client.get_metric_history(self.run_id, name)
-            self._written[name] = {point.step for point in series}
+            self._written.setdefault(name, set()).update(point.step for point in series)
 
     def report(self, report: StepReport) -> None:
         """Write an interval's metrics in one batch.
@@ -170,6 +258,7 @@ class TrackedRun:
 
     def close(self, status: End) -> None:
         """Write the status. A run that could not be written to the end stays open, and says so."""
+        self._rests_until = 0.0  # there is no later interval
         if self._flush() and self._try("the status", lambda: self.client.set_terminated(self.run_id, status)):
             return
         log.error(
@@ -184,9 +273,14 @@ class TrackedRun:
     def _send(self, path: str, content: bytes) -> None:
         """Write an entry after all that wait. What does not get through is spooled at once."""
         self._waiting.append((path, content))
-        if not self._flush():
+        if self._flush():
+            return
+        try:
             with suppress(AlreadyThere):
                 self._store.put(f"{self._spool}/{path}", content)
+            self._spooled.add(path)
+        except Refusal as away:
+            log.warning("%s waits in memory only: %s", path, away)
 
     def _flush(self) -> bool:
         """Write what waits, oldest first: whether nothing waits any more."""
@@ -195,20 +289,28 @@ class TrackedRun:
             if not self._try(path, partial(self._write, path, content)):
                 return False
             self._waiting.popleft()
+            if path in self._spooled:
+                self._spooled.discard(path)
+                with suppress(Refusal):  # sent once more when the run goes on, which does no harm
+                    self._store.delete(f"{self._spool}/{path}")
         return True
 
     def _try(self, what: str, write: Callable[[], object]) -> bool:
+        began = time.monotonic()
+        if began < self._rests_until:
+            return False
         try:
             write()
         except AWAY as wrong:
+            now = time.monotonic()
+            self._rests_until = now + _REST * (now - began)
             log.warning("MLflow did not take %s (%s); it is kept for later.", what, type(wrong).__name__)
             return False
         return True
 
     def _write(self, path: str, content: bytes) -> None:
         if path.startswith(_POINTS):
-            points = [Metric(**json.loads(line)) for line in content.splitlines()]
-            self.client.log_batch(self.run_id, metrics=points)
+            self.client.log_batch(self.run_id, metrics=_points(content))
             return
         target = PurePosixPath(path)
         with TemporaryDirectory() as folder:
@@ -217,3 +319,8 @@ class TrackedRun:
             self.client.log_artifact(
                 self.run_id, str(file), str(target.parent) if target.parent.name else None
             )
+
+
+def _points(content: bytes) -> list[Metric]:
+    """The points of an entry."""
+    return [Metric(**json.loads(line)) for line in content.splitlines()]

@@ -11,6 +11,7 @@ from functools import partial
 from itertools import count
 from typing import NoReturn, cast
 
+from jointdistill.engine.branch import find, pin, refuse_unfit
 from jointdistill.engine.claims import Claims, Hold, Owner
 from jointdistill.engine.lineage import package_digest
 from jointdistill.engine.registry import Published, publish
@@ -66,6 +67,8 @@ def run(experiment: Experiment, launch: Launch, watch: Watch) -> Outcome:
         Hold(Claims(store, name), settled.work.owner, lambda said: watch(Note(said))),
     ):
         inscribe(store, settled)
+        if origin := settled.subject.experiment.origin:
+            pin(store, origin, name)
         with tracking.open(name, settled.subject) as record, StopSign() as sign:
             work = replace(settled.work, about={**settled.work.about, "mlflow_run": record.run_id})
             _retell(record, work, store)  # what an earlier driver heard and took with it
@@ -86,7 +89,13 @@ def settle(experiment: Experiment, launch: Launch) -> Settled:
     tasks = {name: task.described_by(card) for name, task in experiment.tasks.items()}
     pinned = {name: recipe.pin(store, tracking) for name, recipe in experiment.heard.items()}
     digests = {name: recipe.build(tasks, store).card.digest for name, recipe in pinned.items()}
-    subject = Subject(experiment, card.fingerprint, digests, card.name)
+    from_run = ""
+    if experiment.origin:
+        refuse_unfit(store, experiment.origin, experiment)
+        snapshots, manifest = find(store, experiment.origin)
+        experiment = replace(experiment, origin=f"{snapshots.run}@{manifest.name}")
+        from_run = str(manifest.about.get("mlflow_run", ""))
+    subject = Subject(experiment, card.fingerprint, digests, card.name, from_run)
     name = launch.run or f"{experiment.name}-{subject.identity[:10]}"
     # Workers need no address of MLflow, which may hold a password, and decide on nothing by themselves.
     cache = absolute(launch.cache, "--cache") if launch.cache else ""  # else each machine's own

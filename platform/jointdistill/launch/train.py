@@ -168,7 +168,9 @@ def _lost(failed: BaseException) -> str:
     from ray.exceptions import RayError
 
     failures: dict[int, BaseException] = getattr(failed, "worker_failures", {})
-    ranks = sorted(rank for rank, failure in failures.items() if isinstance(failure, RayError))
+    # What Ray Train's health check found is wrapped once more.
+    found = {rank: getattr(wrapped, "health_check_failure", wrapped) for rank, wrapped in failures.items()}
+    ranks = sorted(rank for rank, failure in found.items() if isinstance(failure, RayError))
     return f"rank{'s' if len(ranks) > 1 else ''} {', '.join(map(str, ranks))}" if ranks else ""
 
 

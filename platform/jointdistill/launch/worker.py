@@ -19,6 +19,7 @@ from jointdistill.data.cache import Cache, build_cache
 from jointdistill.data.loader import Loader, Share, in_order
 from jointdistill.data.sampling import divide, refuse_useless
 from jointdistill.engine.anchors import Anchors
+from jointdistill.engine.branch import go_on_from
 from jointdistill.engine.claims import Claim, Claims
 from jointdistill.engine.examine import Examiner, as_exported
 from jointdistill.engine.loop import Loop, Outside
@@ -70,6 +71,9 @@ def live(work: Work, send: Callable[[Message], None], ears: Ears = Ears()) -> Ou
         say(Note(sentence))
     if loop.resume():
         say(Note(f"Going on from step {loop.parts.step} of {loop.steps}."))
+    elif origin := work.experiment.origin:
+        store, data = loop.outside.writer.snapshots.store, work.card.fingerprint
+        say(Note(go_on_from(origin, loop.parts, store, data)))
     for skipped in writer.snapshots.skipped:
         say(Note(f"Passed over {skipped}."))
     scores = loop.run(teachers)

@@ -16,6 +16,9 @@ _PASSING = {408, 429, 500, 502, 503, 504}
 _PASSING_CODES = {"SlowDown", "RequestTimeout", "OperationAborted", "ConditionalRequestConflict"}
 """What S3 says with statuses that otherwise are final."""
 
+_CHANCE = random.Random()
+"""Of its own: a run's random numbers, which its snapshots keep, must not depend on the weather."""
+
 
 def status(error: BaseException) -> int | None:
     """The HTTP status of the server's reply, if there was one: the client tells it only in its text."""
@@ -50,7 +53,7 @@ class Patience:
     def wait_after(self, error: Exception) -> None:
         """Wait before the next attempt. Raises the error where it will not pass or no time is left."""
         # By chance, so that workers that failed together do not come back together.
-        pause = random.uniform(0.25, 1) * self._longest_s
+        pause = _CHANCE.uniform(0.25, 1) * self._longest_s
         left = self._until - time.monotonic()
         if not passes(error) or left <= 0:
             raise error

@@ -30,6 +30,7 @@ SCORES = {"depth/abs_rel": 0.20, "segmentation/miou": 0.50}
 
 def track(folder: Path, address: str = "") -> Tracking:
     """Tracking in a folder; its database is copied, since making one takes seconds."""
+    folder.mkdir(exist_ok=True)
     database = folder / "mlflow.db"
     if not address and not database.exists():
         database.write_bytes(_blank_database())

@@ -235,7 +235,7 @@ class Loop:
             self._snapshot(wait=True)
             self.outside.writer.wait()
             self._tell()
-            raise Stopped(step)
+            raise Stopped(f"after step {step}, with a snapshot")
         due = ranks.first and time.perf_counter() - self._asked > WARNED_EVERY_S
         if not self._anywhere(due):
             return

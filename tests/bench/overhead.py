@@ -88,8 +88,8 @@ def beside_a_plain_loop(config: dict[str, Any]) -> Outcome | None:
     """The real worker, but a plain loop takes turns with its job."""
     build = worker.build
 
-    def with_turns(work: Work, ranks: Ranks, say: Callable[[Message], None]) -> Loop:
-        loop = build(work, ranks, say)
+    def with_turns(work: Work, ranks: Ranks, say: Callable[[Message], None], ears: worker.Ears) -> Loop:
+        loop = build(work, ranks, say, ears)
         Turns(loop, Path(work.storage) / "turns.json").begin()
         return loop
 

@@ -41,6 +41,7 @@ from jointdistill.engine.ranks import Ranks
 from jointdistill.experiment import Experiment, Optimise
 from jointdistill.launch import train, worker
 from jointdistill.launch.run import run, settle
+from jointdistill.launch.stop import StopSign
 from jointdistill.launch.work import Message, Outcome, Work
 from jointdistill.types import Batch
 
@@ -104,8 +105,8 @@ def build_in_turns(name: str, rounds: int, desk: Desk) -> Callable[..., Loop]:
     """`worker.build`, but the loop takes turns as NAME-RANK."""
     build = worker.build
 
-    def built(work: Work, ranks: Ranks, say: Callable[[Message], None]) -> Loop:
-        loop = build(work, ranks, say)
+    def built(work: Work, ranks: Ranks, say: Callable[[Message], None], ears: worker.Ears) -> Loop:
+        loop = build(work, ranks, say, ears)
         who = name if name.startswith("alone") else f"{name}-{ranks.rank}"
         in_turns(loop, who, rounds, desk)
         return loop
@@ -124,7 +125,7 @@ def on_ray(config: dict[str, Any]) -> Outcome | None:
 def alone(who: str, rounds: int, work: Work, folder: Path) -> None:
     """A process that trains by itself."""
     with patch.object(worker, "build", build_in_turns(who, rounds, Desk(folder))):
-        train.train(work, lambda message: None)
+        train.train(work, lambda message: None, StopSign())
 
 
 # -- in the driver ---------------------------------------------------------------------------------------

@@ -50,8 +50,8 @@ def pin(store: Store, origin: str, run: str) -> None:
     snapshots.pin(manifest, run)
 
 
-def go_on_from(origin: str, parts: Parts, store: Store, data: str) -> str:
-    """Take over what fits of a snapshot: what that was, in words.
+def go_on_from(origin: str, parts: Parts, store: Store, data: str) -> list[str]:
+    """Take over what fits of a snapshot: the names of that.
 
     1. The student always; it must be the same network.
     2. The optimiser where its rule, and what is trained beside the student, are the same.
@@ -89,7 +89,7 @@ def go_on_from(origin: str, parts: Parts, store: Store, data: str) -> str:
     if manifest.about.get("world") == parts.ranks.world:
         rng.restore(snapshot.parts[f"rng-{parts.ranks.rank}"][0])
     parts.stand_at(manifest.step)
-    return f"Going on from {origin} with its {', '.join(taken)}."
+    return taken
 
 
 def _experiment(store: Store, origin: str, run: str) -> dict[str, JSON]:

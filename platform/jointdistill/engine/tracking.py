@@ -45,9 +45,9 @@ _PASSING = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED
 """MLflow's words for what may be otherwise a moment later; no reply at all is an internal error to it."""
 _PAUSE_S = 1.0
 """Between two questions to a server that does not answer yet."""
-_REST = 10
-"""After a failure nothing is sent for so many times as long as it took: a server that lets its clients wait
-for a timeout costs training a tenth of its time at most."""
+_LONG_S, _REST = 1.0, 10
+"""After a failure that took this long nothing is sent for so many times as long: a server that lets its
+clients wait for a timeout costs training a tenth of its time at most."""
 
 End = Literal["FINISHED", "FAILED", "KILLED"]
 Answer = TypeVar("Answer")
@@ -303,7 +303,8 @@ class TrackedRun:
             write()
         except AWAY as wrong:
             now = time.monotonic()
-            self._rests_until = now + _REST * (now - began)
+            if now - began > _LONG_S:
+                self._rests_until = now + _REST * (now - began)
             log.warning("MLflow did not take %s (%s); it is kept for later.", what, type(wrong).__name__)
             return False
         return True

@@ -22,7 +22,8 @@ from jointdistill.engine.anchors import Anchors
 from jointdistill.engine.branch import go_on_from
 from jointdistill.engine.claims import Claim, Claims
 from jointdistill.engine.examine import Examiner, as_exported
-from jointdistill.engine.loop import Loop, Outside
+from jointdistill.engine.keeper import Outside
+from jointdistill.engine.loop import Loop
 from jointdistill.engine.objective import ask
 from jointdistill.engine.parts import assemble, refuse_untaught
 from jointdistill.engine.pictures import png, strips
@@ -73,7 +74,9 @@ def live(work: Work, send: Callable[[Message], None], ears: Ears = Ears()) -> Ou
         say(Note(f"Going on from step {loop.parts.step} of {loop.steps}."))
     elif origin := work.experiment.origin:
         store, data = loop.outside.writer.snapshots.store, work.card.fingerprint
-        say(Note(go_on_from(origin, loop.parts, store, data)))
+        taken = go_on_from(origin, loop.parts, store, data)
+        say(Note(f"Going on from {origin} with its {', '.join(taken)}."))
+        loop.heard = "weighting" in taken
     for skipped in writer.snapshots.skipped:
         say(Note(f"Passed over {skipped}."))
     scores = loop.run(teachers)

@@ -12,8 +12,9 @@ from jointdistill.engine.claims import Claims, Owner
 from jointdistill.engine.retention import kept, tidy
 from jointdistill.engine.shard import FILE_BYTES, Chunk, Shard, together
 from jointdistill.engine.snapshot import MANIFEST, Manifest, Snapshot, Snapshots
-from jointdistill.engine.state import pack, seal, unpack, unseal
+from jointdistill.engine.state import pack, unpack
 from jointdistill.store.objects import open_store
+from jointdistill.store.sealed import seal, unseal
 from jointdistill.types import StepReport
 
 ABOUT = {"identity": "mine", "package": "p"}

@@ -17,13 +17,14 @@ import torch
 from jointdistill.data.sampling import Sampling
 from jointdistill.engine.loop import Loop
 from jointdistill.engine.snapshot import Snapshots
-from jointdistill.engine.state import pack, sha256
+from jointdistill.engine.state import pack
 from jointdistill.experiment import Optimise
 from jointdistill.launch import worker
 from jointdistill.launch.work import Message, Outcome, Work
 from jointdistill.launch.worker import Ears, live
 from jointdistill.store.base import Store
 from jointdistill.store.objects import open_store
+from jointdistill.store.sealed import sha256
 from jointdistill.trajectory.own_past import OwnPast
 from jointdistill.types import Batch, StepReport
 from tests.engine import small

@@ -25,8 +25,8 @@ from typing import Any, Self
 
 import psutil
 
-from jointdistill.engine.state import seal, unseal
 from jointdistill.store.base import AlreadyThere, Store
+from jointdistill.store.sealed import seal, unseal
 from jointdistill.types import JSON, Refusal
 
 BEAT_S = 10.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import cast
 
@@ -82,7 +83,7 @@ class Loop:
         if not any(len(rows) for rows in self.examiner.slices.feedback.values()):
             return
         feedback = self.examiner.feedback(teachers)
-        self.keeper.losses = dict(feedback.student)
+        self.keeper.losses = {task: loss for task, loss in feedback.student.items() if math.isfinite(loss)}
         self.parts.weighting.observe(feedback)
         for source in self.parts.trajectory:
             source.observe(feedback)

@@ -9,6 +9,7 @@ There is no index that could be cut off or go stale: whoever reads lists the man
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -17,8 +18,8 @@ from typing import Any, cast
 
 from jointdistill.engine.claims import Claims, counts
 from jointdistill.engine.shard import Shard, together
-from jointdistill.engine.state import seal, sha256, unseal
 from jointdistill.store.base import AlreadyThere, Missing, Store
+from jointdistill.store.sealed import seal, sha256, unseal
 from jointdistill.types import JSON, Refusal, State, StepReport
 
 FORMAT = 2
@@ -198,9 +199,7 @@ class Snapshots:
 
     def put_reports(self, name: str, reports: Sequence[StepReport]) -> None:
         """Keep the reports since the last snapshot: what was told to a driver that died is told again."""
-        rows: list[JSON] = [
-            [report.step, report.epoch, dict(report.metrics), report.time_ms] for report in reports
-        ]
+        rows: list[JSON] = [[one.step, one.epoch, _finite(one.metrics), one.time_ms] for one in reports]
         if rows:
             with suppress(AlreadyThere):
                 self.store.put(f"runs/{self.run}/reports/{name}.json", seal({"reports": rows}))
@@ -236,6 +235,11 @@ class Snapshots:
     @property
     def _root(self) -> str:
         return f"runs/{self.run}/snapshots"
+
+
+def _finite(metrics: Mapping[str, float]) -> dict[str, JSON]:
+    """JSON knows no other numbers."""
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
 
 def name_of(step: int, claim: int) -> str:

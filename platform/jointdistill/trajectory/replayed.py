@@ -8,8 +8,6 @@ Keys never change, so what does not hold is written again beside it: `STEP-2`, `
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -20,8 +18,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from jointdistill.recipe import digest
 from jointdistill.store.base import AlreadyThere, Missing, Store
+from jointdistill.store.sealed import seal, sha256, unseal
 from jointdistill.trajectory.arrow import Rows, check, from_bytes, header, to_bytes
 from jointdistill.trajectory.record import Layout, Records
 from jointdistill.types import JSON, State
@@ -64,11 +62,11 @@ class Replayed:
     def put(self, name: str, rank: int, rows: Rows) -> dict[str, JSON]:
         """Write a rank's rows; what the manifest says of them."""
         content = to_bytes(rows, self.fingerprints)
-        sha256 = hashlib.sha256(content).hexdigest()
-        file = f"{rank}-{sha256[:8]}.arrow"
+        found = sha256(content)
+        file = f"{rank}-{found[:8]}.arrow"
         with suppress(AlreadyThere):
             self.store.put(f"{self.folder}/{name}/{file}", content)
-        return {"file": file, "sha256": sha256, "bytes": len(content), "rows": len(rows.image)}
+        return {"file": file, "sha256": found, "bytes": len(content), "rows": len(rows.image)}
 
     def finish(self, name: str, losses: Mapping[str, float], parts: Sequence[dict[str, JSON]]) -> None:
         """Write the manifest, once all parts are there. A run that raced this one may have been first."""
@@ -80,9 +78,8 @@ class Replayed:
             "rows": sum(cast("int", part["rows"]) for part in parts),
             "parts": list(parts),
         }
-        content = json.dumps({**said, "sha256": digest(said)}, indent=2)
         with suppress(AlreadyThere):
-            self.store.put(f"{self.folder}/{name}/{MANIFEST}", content.encode())
+            self.store.put(f"{self.folder}/{name}/{MANIFEST}", seal(said))
 
     @property
     def _name(self) -> str:
@@ -101,7 +98,7 @@ class Replayed:
         contents = []
         for part in manifest["parts"]:
             content = self._get(name, part["file"])
-            if hashlib.sha256(content).hexdigest() != part["sha256"]:
+            if sha256(content) != part["sha256"]:
                 raise ValueError(f"{part['file']} is not what was written (its digest differs)")
             contents.append(content)
         check(manifest, self.layout, self.fingerprints)
@@ -116,12 +113,9 @@ class Replayed:
 def read_manifest(content: bytes) -> dict[str, Any]:
     """What a manifest says. Raises `ValueError` where that is not what was written."""
     try:
-        said = json.loads(content)
+        return dict(unseal(content))
     except ValueError as wrong:
-        raise ValueError(f"{MANIFEST} is damaged") from wrong
-    if not isinstance(said, dict) or said.pop("sha256", None) != digest(said):
-        raise ValueError(f"{MANIFEST} is not what was written (its digest differs)")
-    return said
+        raise ValueError(f"{MANIFEST}: {wrong}") from wrong
 
 
 def attempts(store: Store, folder: str, name: str, ending: str = "") -> list[int]:

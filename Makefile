@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: env demo test lint services smoke bench-draw bench-gain bench-overhead bench-scaling
+.PHONY: env demo test lint services smoke bench-draw bench-gain bench-overhead bench-scaling bench-snapshot
 
 env: $(VENV)/.ready
 
@@ -21,6 +21,9 @@ demo: env  ## data, two teachers, four students, a table; FLAGS=--fresh trains a
 test: env
 	$(BIN)/pytest
 
+faults: env services  ## every fault the platform must survive, and what was lost; FLAGS=--publish writes docs/faults.md
+	$(BIN)/python -m tests.faults.matrix $(FLAGS)
+
 services:  ## what the tests of object storage run against: Ceph's S3, from Debian's packages
 	tests/services/install
 
@@ -33,5 +36,5 @@ lint: env
 smoke: env  ## the demo's whole way with a handful of steps, in a folder that is thrown away
 	$(BIN)/python -m jobs.demo --smoke
 
-bench-draw bench-gain bench-overhead bench-scaling: bench-%: env  ## the last line is one JSON object
+bench-draw bench-gain bench-overhead bench-scaling bench-snapshot: bench-%: env  ## the last line is one JSON object
 	$(BIN)/python tests/bench/$*.py

@@ -220,6 +220,8 @@ class Launch:
     """How often in a row, without a new step, workers are started again after one of them was lost."""
     hang_s: float = 900.0
     """Seconds without a step after which a Ray worker is taken for hung, and ended; 0: never."""
+    tracking_wait_s: float = 90.0
+    """Seconds that an MLflow server is waited for before a run begins."""
     register: str = ""
     """Name under which the trained model is registered in MLflow; empty: none, or a teacher's own name."""
     fresh: bool = False
@@ -255,8 +257,6 @@ class Launch:
             raise Refusal(f"--sharding {self.sharding} needs at least 2 workers: raise --workers.")
         if min(self.report_every, self.snapshot_every) < 1:
             raise Refusal("--report-every and --snapshot-every count steps: give at least 1.")
-        if min(self.evaluate_every, self.micro_batch, self.threads, self.restarts, self.hang_s) < 0:
-            raise Refusal(
-                "--evaluate-every, --micro-batch, --threads, --restarts and --hang-s cannot be negative: "
-                "give at least 0."
-            )
+        for knob in ("evaluate_every", "micro_batch", "threads", "restarts", "hang_s", "tracking_wait_s"):
+            if getattr(self, knob) < 0:
+                raise Refusal(f"--{knob.replace('_', '-')} {getattr(self, knob)}: give at least 0.")

@@ -279,7 +279,7 @@ def test_a_database_that_cannot_be_made(refused: Refused, order: list[str], tmp_
 
 @pytest.mark.timeout(60)
 def test_an_mlflow_that_does_not_answer(refused: Refused, order: list[str]) -> None:
-    said = refused(distill.main, *order, "--tracking", "http://127.0.0.1:9")
+    said = refused(distill.main, *order, "--tracking", "http://127.0.0.1:9", "--tracking-wait-s", "0")
     assert said.startswith("MLflow at http://127.0.0.1:9 failed")
 
 

@@ -30,6 +30,9 @@ from jointdistill.store.base import AlreadyThere, Missing, Store
 from jointdistill.store.objects import open_store
 from jointdistill.types import JSON, Refusal, StepReport
 
+SOON_S = 10.0
+"""A storage that does not answer within this time, before a run begins, is taken for a mistyped address."""
+
 Watch = Callable[[Message], None]
 """Whoever looks on: the console's progress bar, a test."""
 
@@ -48,13 +51,17 @@ def run(experiment: Experiment, launch: Launch, watch: Watch) -> Outcome:
 
     Raises `Refusal` for bad input, before anything is trained.
     """
+
+    def say(sentence: str) -> None:
+        watch(Note(sentence))
+
+    tracking = _tracking(experiment, launch, say)
     settled = settle(experiment, launch)
     name, store = settled.work.run, open_store(settled.work.storage)
-    tracking = Tracking.at(settled.tracking, settled.work.card.name, store)
     done = result(store, name)
     finished = tracking.finished(name, settled.subject) if done else None
     if done and finished:
-        watch(Note(f"{name} is finished already; --fresh runs it again."))
+        say(f"{name} is finished already; --fresh runs it again.")
         _register(finished, launch, store, name, watch)
         return done
     told = settled.work.launch
@@ -64,7 +71,7 @@ def run(experiment: Experiment, launch: Launch, watch: Watch) -> Outcome:
     with (
         connected(told.workers, told.device) if told.workers else nullcontext(),
         # What was refused before leaves no trace of a run.
-        Hold(Claims(store, name), settled.work.owner, lambda said: watch(Note(said))),
+        Hold(Claims(store, name), settled.work.owner, say),
     ):
         inscribe(store, settled)
         if origin := settled.subject.experiment.origin:
@@ -78,6 +85,13 @@ def run(experiment: Experiment, launch: Launch, watch: Watch) -> Outcome:
             record.report(StepReport(experiment.optimise.steps, 0, final_metrics(outcome)))
             _register(record, launch, store, name, watch)
     return outcome
+
+
+def _tracking(experiment: Experiment, launch: Launch, say: Callable[[str], None]) -> Tracking:
+    """The record's place. It is asked for first, since teachers may lie there too."""
+    card, store = card_at(data_of(launch, experiment.data)), open_store(storage_of(launch), SOON_S)
+    store.list("runs")  # a mistyped address is told at once
+    return Tracking.at(tracking_of(launch), card.name, store, launch.tracking_wait_s, say)
 
 
 def settle(experiment: Experiment, launch: Launch) -> Settled:

@@ -1,0 +1,62 @@
+"""What the Ray Train workers of restart.py do.
+
+At its top this imports nothing of ours, since Ray imports it before it calls: what that takes is measured.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from diary import Diary
+
+END = "end"
+STAGES = ("entered", "building", "built", "resumed", "step")
+"""What a real worker tells on its way to the first step."""
+
+
+def stand_by(config: dict[str, Any]) -> None:
+    """Import torch, say that a function runs, and wait for the end."""
+    import torch
+    from ray.train import get_context
+
+    diary = Diary(Path(config["diary"]))
+    diary.write(get_context().get_world_rank(), "running", torch.get_num_threads())
+    while not (diary.folder / END).exists():
+        time.sleep(0.02)
+
+
+def keep_diary(folder: str, config: dict[str, Any]) -> Any:
+    """The real worker, which tells where it stands."""
+    from ray.train import get_context
+
+    diary, rank = Diary(Path(folder)), get_context().get_world_rank()
+    diary.write(rank, "entered")
+    from jointdistill.launch import train, worker
+
+    build = worker.build
+
+    def built(*arguments: Any) -> Any:
+        diary.write(rank, "building")
+        loop = build(*arguments)
+        diary.write(rank, "built")
+        resume, alive = loop.resume, loop.outside.alive
+
+        def resumed() -> bool:
+            found = resume()
+            diary.write(rank, "resumed")
+            return found
+
+        def stepped(step: int) -> None:
+            alive(step)
+            diary.write(rank, "step", step)
+
+        loop.resume = resumed  # type: ignore[method-assign]
+        loop.outside = replace(loop.outside, alive=stepped)
+        return loop
+
+    with patch.object(worker, "build", built):
+        return train._worker(config)

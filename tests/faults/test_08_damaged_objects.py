@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.faults import waiting
 from tests.faults.oracle import Attempts, End, die_at, end, straight, work
+
+
+@pytest.fixture(autouse=True)
+def patient() -> Iterator[None]:
+    with waiting.for_snapshots():
+        yield
 
 
 @pytest.fixture(scope="module")

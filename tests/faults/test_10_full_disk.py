@@ -6,11 +6,20 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from jointdistill.engine.snapshot import Snapshots
 from jointdistill.store.base import Store
 from jointdistill.store.objects import open_store
 from jointdistill.types import Refusal
+from tests.faults import waiting
 from tests.faults.oracle import EVERY, Attempts, die_at, end, straight, work
+
+
+@pytest.fixture(autouse=True)
+def patient() -> Iterator[None]:
+    with waiting.for_snapshots():
+        yield
 
 
 class FullStore(Store):

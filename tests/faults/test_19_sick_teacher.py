@@ -7,14 +7,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import pytest
 import torch
 
+from jointdistill.launch import train as launching
+from jointdistill.launch.run import run
 from jointdistill.teachers.registered import RegisteredTeacher
 from jointdistill.types import Batch, Prediction
+from tests.faults import waiting
 from tests.faults.oracle import Attempts, die_at, end, straight, work
+from tests.faults.workers import Watcher, experiment, launch, worker
+
+
+@pytest.fixture(autouse=True)
+def patient() -> Iterator[None]:
+    with waiting.for_snapshots():
+        yield
 
 
 @contextmanager
@@ -68,3 +79,31 @@ def test_row_19_a_teacher_that_fails_ends_the_run_which_goes_on_when_it_is_well(
     assert attempts.go()
     assert "Going on from step 6 of 12." in attempts.notes
     assert expected.differences(end(attempts.work)) == []
+
+
+def failing_worker(config: dict[str, Any]) -> object:
+    """A worker whose second rank fails at step 7."""
+
+    def fail(said: Prediction, batch: Batch) -> None:
+        if batch.position.step == 7 and config["rank"] == 1:
+            raise ValueError("the teacher's weights are on strike")
+
+    from ray.train import get_context
+
+    config["rank"] = get_context().get_world_rank()
+    with answering(fail):
+        return worker(config)
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(200)
+def test_row_19_what_one_rank_raises_ends_the_run_and_is_raised_in_the_driver(tmp_path: Path) -> None:
+    watcher = Watcher()
+    with (
+        patch.object(launching, "_worker", failing_worker),
+        pytest.raises(ValueError, match="on strike") as raised,
+    ):
+        run(experiment(tmp_path, steps=12), launch(tmp_path, "mine"), watcher)
+    assert "On rank 1:" in "".join(raised.value.__notes__)
+    assert "in fail" in "".join(raised.value.__notes__)
+    assert not watcher.resumed  # it was not tried again

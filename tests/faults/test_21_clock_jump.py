@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.faults import waiting
 from tests.faults.oracle import Attempts, die_at, end, straight, work
+
+
+@pytest.fixture(autouse=True)
+def patient() -> Iterator[None]:
+    with waiting.for_snapshots():
+        yield
 
 
 @pytest.mark.parametrize("jump_s", [-1e6, 1e6])

@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import ray
+from ray.exceptions import RayActorError
+from ray.train import UserCallback
 
-from jointdistill.launch.work import Message
+from jointdistill.launch.work import Message, Note
+from jointdistill.types import Refusal, StepReport
 
 
 @ray.remote(num_cpus=0)
 class Mailbox:
-    """Messages in the order they came, and the other way the one word that stops a run."""
+    """Messages in the order they came; the other way the one word that stops a run; and what ended it.
 
-    def __init__(self) -> None:
+    Ray starts workers again whatever befell them. Whether that is worth it is judged here: what a worker
+    raised would be raised again, and a process that is lost again and again makes no step.
+    """
+
+    def __init__(self, restarts: int) -> None:
+        self._restarts, self._in_a_row, self._farthest = restarts, 0, -1
         self._messages: list[Message] = []
         self._stopping = False
+        self._failure: Exception | None = None
 
     def put(self, message: Message) -> None:
         """Leave a message."""
+        if isinstance(message, StepReport) and message.step > self._farthest:
+            self._farthest, self._in_a_row = message.step, 0
         self._messages.append(message)
 
     def collect(self) -> list[Message]:
@@ -35,6 +46,44 @@ class Mailbox:
     def stopping(self) -> bool:
         """Whether the workers are asked to stop."""
         return self._stopping
+
+    def fail(self, failure: Exception) -> None:
+        """A worker raised this: the run has failed, and workers that are started now have nothing to do."""
+        self._failure = self._failure or failure
+
+    def failure(self) -> Exception | None:
+        """What the run failed of, if it did."""
+        return self._failure
+
+    def lost(self, ranks: list[int], preempted: bool) -> None:
+        """Workers' processes ended, or lost each other; a preemption is no failure."""
+        if self._failure or self._stopping:
+            return
+        whom = f"rank{'s' if len(ranks) > 1 else ''} {', '.join(map(str, ranks))}" if ranks else "contact"
+        self._in_a_row += not preempted
+        if self._in_a_row > self._restarts:
+            self._failure = Refusal(
+                f"Lost {whom}, {self._in_a_row} times in a row without a new step: look for the reason in "
+                "Ray's logs (often memory), or raise --restarts. The same command goes on from the last "
+                "snapshot."
+            )
+            return
+        of = "after a preemption" if preempted else f"{self._in_a_row} of {self._restarts}"
+        self.put(Note(f"Lost {whom}: the workers start again from the last snapshot ({of})."))
+
+
+class Losses(UserCallback):  # type: ignore[misc]  # ray is read untyped
+    """In Ray's controller: tells the mailbox which workers were lost."""
+
+    def __init__(self, mailbox: Any) -> None:
+        self._mailbox = mailbox
+
+    def after_exception(self, run_context: Any, worker_exceptions: Mapping[int, BaseException]) -> None:
+        """See `UserCallback`."""
+        # What Ray Train's health check found is wrapped once more.
+        found = {rank: getattr(one, "health_check_failure", one) for rank, one in worker_exceptions.items()}
+        dead = {rank: one for rank, one in found.items() if isinstance(one, RayActorError)}
+        self._mailbox.lost.remote(sorted(dead), any(one.preempted for one in dead.values()))
 
 
 class Postman:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import signal
 import tempfile
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -17,7 +19,7 @@ from jointdistill.launch.hang import HangWatch
 from jointdistill.launch.stop import StopSign
 from jointdistill.launch.work import Message, Note, Outcome, Work
 from jointdistill.launch.worker import Ears, live
-from jointdistill.types import Refusal, StepReport, Stopped
+from jointdistill.types import Refusal, Stopped
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """glibc's malloc.h."""
@@ -34,7 +36,7 @@ def train(work: Work, receive: Callable[[Message], None], sign: StopSign) -> Out
             outcome = live(work, receive, Ears(asked_to_stop=sign.asked.is_set))
         else:
             with connected(work.launch.workers, work.launch.chosen_device):
-                outcome = _until_done(work, receive, sign)
+                outcome = _train_on_ray(work, receive, sign)
     if outcome is None:
         raise Stopped("with a snapshot")
     return outcome
@@ -62,50 +64,15 @@ def _keep_memory() -> None:
         mallopt(_M_TRIM_THRESHOLD, -1)  # never
 
 
-def _until_done(work: Work, receive: Callable[[Message], None], sign: StopSign) -> Outcome | None:
-    """Train on Ray, and start the workers again when one of them is lost.
-
-    What a worker raises would be raised again: only the loss of a process is worth another try, and only so
-    often in a row without a new step.
-    """
-    from ray.train import TrainingFailedError
-
-    farthest, in_a_row = -1, 0
-
-    def watch(message: Message) -> None:
-        nonlocal farthest, in_a_row
-        if isinstance(message, StepReport) and message.step > farthest:
-            farthest, in_a_row = message.step, 0
-        receive(message)
-
-    while True:
-        try:
-            return _train_on_ray(work, watch, sign)
-        except TrainingFailedError as failed:
-            refusal = _refusal_in(failed)
-            if refusal:
-                raise refusal from None
-            if sign.asked.is_set():
-                return None  # it died of being stopped
-            lost, in_a_row = _lost(failed), in_a_row + 1
-            if not lost or in_a_row > work.launch.restarts:
-                raise
-            receive(
-                Note(
-                    f"Lost {lost}: starting the workers again, from the last snapshot (attempt {in_a_row} of "
-                    f"{work.launch.restarts})."
-                )
-            )
-
-
 def _train_on_ray(work: Work, receive: Callable[[Message], None], sign: StopSign) -> Outcome | None:
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    import ray
+    from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    from jointdistill.launch.mailbox import Mailbox, Postman
+    from jointdistill.launch.mailbox import Losses, Mailbox, Postman
 
     cuda = work.launch.chosen_device == "cuda"
-    mailbox = Mailbox.remote()  # type: ignore[attr-defined]
+    mailbox = Mailbox.remote(work.launch.restarts)  # type: ignore[attr-defined]
     with (
         tempfile.TemporaryDirectory(prefix="jd-train-") as scratch,
         Postman(mailbox, receive, sign.asked),
@@ -117,12 +84,23 @@ def _train_on_ray(work: Work, receive: Callable[[Message], None], sign: StopSign
             torch_config=TorchConfig(backend="nccl" if cuda else "gloo"),
             scaling_config=ScalingConfig(num_workers=work.launch.workers, use_gpu=cuda),
             # Ray keeps nothing for us, so its index cannot break a run: we resume from our own snapshots,
-            # whose digests are checked. It restarts what a preemption took; other losses are ours to judge.
+            # whose digests are checked. It starts lost workers again for as long as the mailbox lets them.
             run_config=RunConfig(
-                name=work.run, storage_path=scratch, failure_config=FailureConfig(max_failures=0)
+                name=work.run,
+                storage_path=scratch,
+                failure_config=FailureConfig(max_failures=-1),
+                callbacks=[Losses(mailbox)],
             ),
         )
-        outcome: Outcome | None = trainer.fit().return_value
+        try:
+            outcome: Outcome | None = trainer.fit().return_value
+        except TrainingFailedError:
+            if not sign.asked.is_set():  # else it died of being stopped
+                raise
+            outcome = None
+        failure = ray.get(mailbox.failure.remote())
+    if failure:
+        raise failure
     return outcome
 
 
@@ -140,7 +118,8 @@ def interruptible() -> Iterator[None]:
 
 
 def _worker(config: dict[str, Any]) -> Outcome | None:
-    """What every Ray Train worker runs. None where it was stopped, and on all ranks but the first."""
+    """What every Ray Train worker runs. None where it was stopped or has failed, and on all ranks but the
+    first."""
     import ray
     from ray.train import get_context, get_preemption_info
 
@@ -148,6 +127,8 @@ def _worker(config: dict[str, Any]) -> Outcome | None:
 
     work: Work = config["work"]
     mailbox = config["mailbox"]
+    if ray.get(mailbox.failure.remote()):
+        return None
     tune_process(work.launch.threads, int(os.environ.get("LOCAL_WORLD_SIZE", work.launch.workers)))
 
     def say_surely(sentence: str) -> None:
@@ -155,32 +136,27 @@ def _worker(config: dict[str, Any]) -> Outcome | None:
 
     rank = get_context().get_world_rank()
     hang = HangWatch(rank, work.launch.hang_s, say_surely, partial(os._exit, 1))
-    with StopBell(mailbox) as bell, hang:
-        ears = Ears(bell.rung, lambda: get_preemption_info() is not None, hang.alive)
-        try:
+    try:
+        with StopBell(mailbox) as bell, hang:
+            ears = Ears(bell.rung, lambda: get_preemption_info() is not None, hang.alive)
             return live(work, lambda message: mailbox.put.remote(message) and None, ears)
-        except Stopped:
+    except Stopped:
+        return None
+    except Exception as failure:
+        if _of_another_rank(failure):
+            raise
+        if not isinstance(failure, Refusal):
+            failure.add_note(f"On rank {rank}:\n{traceback.format_exc()}")
+        ray.get(mailbox.fail.remote(failure))
+        if work.launch.workers == 1:
             return None
+        raise  # the other ranks wait for this one; started again, all will find that the run has failed
 
 
-def _lost(failed: BaseException) -> str:
-    """Which ranks' processes ended, in words; empty where every one of them raised."""
-    from ray.exceptions import RayError
+def _of_another_rank(failure: Exception) -> bool:
+    """Whether a rank only failed because another one was lost."""
+    from torch.distributed import DistError
 
-    failures: dict[int, BaseException] = getattr(failed, "worker_failures", {})
-    # What Ray Train's health check found is wrapped once more.
-    found = {rank: getattr(wrapped, "health_check_failure", wrapped) for rank, wrapped in failures.items()}
-    ranks = sorted(rank for rank, failure in found.items() if isinstance(failure, RayError))
-    return f"rank{'s' if len(ranks) > 1 else ''} {', '.join(map(str, ranks))}" if ranks else ""
-
-
-def _refusal_in(failed: BaseException) -> Refusal | None:
-    """The refusal that made a worker fail, if one did."""
-    causes: list[BaseException] = [failed, *getattr(failed, "worker_failures", {}).values()]
-    while causes:
-        cause = causes.pop()
-        if isinstance(cause, Refusal):
-            return Refusal(str(cause).splitlines()[0])
-        inner = (getattr(cause, "cause", None), cause.__cause__, getattr(cause, "_failure", None))
-        causes += [item for item in inner if isinstance(item, BaseException)]
-    return None
+    return isinstance(failure, DistError) or (
+        isinstance(failure, RuntimeError) and bool(re.search("gloo|NCCL|[Cc]onnection", str(failure)))
+    )

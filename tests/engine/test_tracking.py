@@ -18,7 +18,8 @@ from mlflow.exceptions import MlflowException
 from jointdistill.data.sampling import Sampling
 from jointdistill.engine.lineage import commit, package_digest
 from jointdistill.engine.subject import Subject
-from jointdistill.engine.tracking import TrackedRun, Tracking
+from jointdistill.engine.tracked_run import TrackedRun
+from jointdistill.engine.tracking import Tracking
 from jointdistill.store.objects import open_store
 from jointdistill.tasks.depth import Depth
 from jointdistill.types import Refusal

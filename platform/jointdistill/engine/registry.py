@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from jointdistill.engine.tracking import TrackedRun
+from jointdistill.engine.tracked_run import TrackedRun
 from jointdistill.nets.saved import DESCRIPTION, Model, read_description
 from jointdistill.store.base import Missing
 from jointdistill.store.registry import AWAY, in_words, model_files

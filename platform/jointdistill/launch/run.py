@@ -17,7 +17,8 @@ from jointdistill.engine.lineage import package_digest
 from jointdistill.engine.registry import Published, publish
 from jointdistill.engine.snapshot import Snapshots
 from jointdistill.engine.subject import Subject
-from jointdistill.engine.tracking import TrackedRun, Tracking
+from jointdistill.engine.tracked_run import TrackedRun
+from jointdistill.engine.tracking import Tracking
 from jointdistill.experiment import Experiment, Launch
 from jointdistill.launch.addresses import absolute, card_at, data_of, storage_of, tracking_of
 from jointdistill.launch.cluster import connected, device_of

@@ -91,8 +91,21 @@ def test_a_learned_weighting_is_trained_and_resumed_with_the_student(tmp_path):
     before = [parameter.detach().clone() for parameter in loop.parts.weighting.parameters()]
     assert not loop.resume()
     loop.run({})
+    loop.outside.writer.wait()
     assert all(not torch.equal(b, p) for b, p in zip(before, loop.parts.weighting.parameters(), strict=True))
     again = build(work, ALONE, lambda message: None)
     assert again.resume()
     for old, new in zip(loop.parts.weighting.parameters(), again.parts.weighting.parameters(), strict=True):
         assert torch.equal(old, new)
+
+
+def test_the_last_statistics_are_kept_for_weightings_that_look_at_them(tmp_path):
+    work = small.work(tmp_path)
+    loop = build(work, ALONE, lambda message: None)
+    loop.resume()
+    loop.run({})
+    loop.outside.writer.wait()
+    again = build(work, ALONE, lambda message: None)
+    assert again.resume()
+    assert again.parts.stats.step == loop.parts.stats.step == 20
+    torch.testing.assert_close(again.parts.stats.window, loop.parts.stats.window, equal_nan=True)

@@ -19,8 +19,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-STEPS = 120
-DEADLINE_S = 20
+STEPS = 240
+DEADLINE_S = 12
 
 
 def main(how: str, folder: Path) -> None:

@@ -40,6 +40,7 @@ def test_row_1_killed_workers_lose_nothing(folder: Path, expected: End, kills: i
     record_property("recomputed", f"at most {max(back)} steps (interval {EVERY})")
 
 
+@pytest.mark.slow
 def test_row_9_an_index_of_rays_that_is_cut_in_half_is_not_needed(
     folder: Path, expected: End, record_property
 ) -> None:

@@ -18,7 +18,7 @@ from tests.faults.oracle import End
 from tests.faults.workers import ROOT, ended, launch, straight
 from tests.jobs.head import alone
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

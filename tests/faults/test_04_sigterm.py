@@ -62,6 +62,7 @@ def all_runs(database: Path, experiment: str):
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_row_4_a_stopped_job_goes_on_when_it_is_submitted_again(tmp_path: Path, record_property) -> None:
     flags = [*small_flags(tmp_path), "--storage", f"{tmp_path}/there", "--run", "mine"]

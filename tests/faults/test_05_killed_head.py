@@ -18,7 +18,7 @@ from tests.faults.test_04_sigterm import SUBMIT, job, only_run, wait_for_steps, 
 from tests.jobs.head import head
 from tests.jobs.order import small_flags
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(500)]
 
 STEPS, EVERY = 400, 20
 

@@ -66,7 +66,7 @@ def launched(work: Work, name: str, world: int, sharding: str) -> Work:
     return replace(work, run=name, launch=replace(work.launch, workers=world, sharding=how))
 
 
-@pytest.mark.parametrize("sharding", ["replicate", "shard"])
+@pytest.mark.parametrize("sharding", [pytest.param("replicate", marks=pytest.mark.slow), "shard"])
 def test_row_18_two_one_two_workers_see_the_same_batches(
     tmp_path: Path, sharding: str, record_property
 ) -> None:
@@ -90,7 +90,7 @@ def test_row_18_two_one_two_workers_see_the_same_batches(
     record_property("recomputed", "steps since the last snapshot")
 
 
-@pytest.mark.parametrize("sharding", ["replicate", "shard"])
+@pytest.mark.parametrize("sharding", ["replicate", pytest.param("shard", marks=pytest.mark.slow)])
 def test_row_18_an_equal_world_is_equal_to_the_bit(tmp_path: Path, sharding: str) -> None:
     mine = work(tmp_path)
     run(launched(mine, "straight", 2, sharding), 2, tmp_path / "straight-2", 0)

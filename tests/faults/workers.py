@@ -17,7 +17,7 @@ from unittest.mock import patch
 import psutil
 
 from jointdistill.data.sampling import Sampling
-from jointdistill.engine import loop
+from jointdistill.engine import keeper, loop
 from jointdistill.experiment import Experiment, Launch, Optimise
 from jointdistill.launch import train as launching
 from jointdistill.launch.run import run, settle
@@ -99,7 +99,8 @@ def slowly() -> Iterator[None]:
         time.sleep(0.15)
         return step(batch, parts)
 
-    with patch.object(loop, "train_step", slow):
+    # Warnings are asked for more often than in earnest, so that a test need not last minutes.
+    with patch.object(loop, "train_step", slow), patch.object(keeper, "WARNED_EVERY_S", 1.0):
         yield
 
 

@@ -94,9 +94,12 @@ class Keeper:
             newest = claims.newest()
             if newest and newest.owner != owner:
                 raise Superseded(f"The run '{snapshots.run}' is being trained by {newest.owner} now.")
-            found = snapshots.latest()
             with suppress(AlreadyThere):  # other workers of this owner were faster: look again
-                return claims.make(owner, newest, found.step if found else 0), found
+                # The first claim keeps older workers from publishing while the newest snapshot is read, which
+                # may take minutes; the second one says which that was.
+                fence = claims.make(owner, newest)
+                found = snapshots.latest()
+                return claims.make(owner, fence, found.step if found else 0), found
 
     def snapshot(self, wait: bool) -> None:
         """Hand a snapshot over to be written. Where the last one is still on its way, this one is left out,
@@ -139,7 +142,8 @@ class Keeper:
             self.snapshot(wait=True)
             self.outside.writer.wait()
             self._tell()
-            raise Stopped(f"after step {step}, with a snapshot")
+            kept = self.outside.writer.published == step
+            raise Stopped(f"after step {step}, {'with a' if kept else 'without a new'} snapshot")
         due = ranks.first and time.perf_counter() - self._asked > WARNED_EVERY_S
         if not self._anywhere(due):
             return

@@ -43,7 +43,7 @@ def tidy(snapshots: Snapshots, claim: int) -> None:
     counting = {one.name for one in manifests}
     for name, whole in snapshots.names().items():
         left_behind = False
-        with suppress(ValueError):
+        with suppress(ValueError, IndexError):  # somebody else's file
             left_behind = not whole and int(name.split("-")[1]) < claim
         if left_behind or (name in counting and name not in keep):
             snapshots.delete(name)

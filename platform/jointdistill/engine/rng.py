@@ -34,7 +34,7 @@ def take() -> dict[str, Tensor]:
         "python.gauss": torch.tensor([torch.nan if gauss is None else gauss], dtype=torch.float64),
     }
     assert (name, version) == ("MT19937", 3)
-    if torch.cuda.is_available():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # a run on the CPU must not wake it
         states["cuda"] = torch.cuda.get_rng_state()
     return states
 
@@ -47,5 +47,5 @@ def restore(states: dict[str, Tensor]) -> None:
     np.random.set_state(("MT19937", keys, int(position), int(has_gauss), cached))  # noqa: NPY002
     gauss = states["python.gauss"].item()
     random.setstate((3, tuple(states["python"].tolist()), None if math.isnan(gauss) else gauss))
-    if "cuda" in states and torch.cuda.is_available():
+    if "cuda" in states and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.set_rng_state(states["cuda"])

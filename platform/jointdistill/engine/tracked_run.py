@@ -22,6 +22,7 @@ from typing import Literal, Self, final
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 
+from jointdistill.engine.claims import Superseded
 from jointdistill.engine.subject import Subject
 from jointdistill.store.base import AlreadyThere, Store
 from jointdistill.store.registry import AWAY
@@ -100,6 +101,8 @@ class TrackedRun:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             self.close("FINISHED")
+        elif issubclass(kind, Superseded):
+            log.warning("The run %s is somebody else's now, and its status theirs to write.", self.run_id)
         else:
             # Ctrl-C and SystemExit, which a signal's handler raises, are no exceptions of the program.
             self.close("FAILED" if issubclass(kind, Exception) else "KILLED")

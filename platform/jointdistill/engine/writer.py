@@ -77,7 +77,7 @@ class Writer:
         except Superseded:
             raise
         except Refusal as away:
-            self._said.append(f"A snapshot was not kept: {away} Training goes on.")
+            self._said.append(f"A snapshot was not kept: {away}")
 
     def told(self) -> list[str]:
         """What whoever watches should know, since the last call."""

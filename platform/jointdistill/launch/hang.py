@@ -9,7 +9,13 @@ import traceback
 from collections.abc import Callable
 from typing import Self
 
-_WAITING = ("torch/distributed/", "torch/autograd/graph.py", "torch/nn/parallel/", "engine/ranks.py")
+_WAITING = (
+    "torch/distributed/",
+    "torch/autograd/graph.py",
+    "torch/nn/parallel/",
+    "engine/ranks.py",
+    "engine/window.py",
+)
 """Where a rank stands that waits for the others: in a collective, or in a backward pass that ends in one."""
 
 
@@ -28,9 +34,9 @@ class HangWatch:
         self._thread_id = threading.get_ident()
         self._ended = threading.Event()
 
-    def alive(self, step: int) -> None:
-        """A step was done."""
-        self._step, self._last = step, time.monotonic()
+    def alive(self, step: int, last: int) -> None:
+        """A step was done; after the last one nobody knows what is long."""
+        self._step, self._last = step, time.monotonic() if step < last else 0.0
 
     def __enter__(self) -> Self:
         if self._after_s:
@@ -49,8 +55,10 @@ class HangWatch:
             waits = any(place in frame.filename for frame in stack for place in _WAITING)
             if waits and silent_s < 2 * self._after_s:
                 continue
-            self._say(self._sentence(silent_s, waits, stack))
-            self._end()
+            try:
+                self._say(self._sentence(silent_s, waits, stack))
+            finally:
+                self._end()
             return
 
     def _sentence(self, silent_s: float, waits: bool, stack: traceback.StackSummary) -> str:

@@ -25,7 +25,7 @@ class Mailbox:
     def __init__(self, restarts: int) -> None:
         self._restarts, self._in_a_row, self._farthest = restarts, 0, -1
         self._messages: list[Message] = []
-        self._stopping = False
+        self._stopping = self._over = False
         self._failure: Exception | None = None
 
     def put(self, message: Message) -> None:
@@ -55,9 +55,16 @@ class Mailbox:
         """What the run failed of, if it did."""
         return self._failure
 
+    def over(self) -> bool:
+        """Whether workers that start now have nothing to do."""
+        return self._over or self._failure is not None
+
     def lost(self, ranks: list[int], preempted: bool) -> None:
         """Workers' processes ended, or lost each other; a preemption is no failure."""
-        if self._failure or self._stopping:
+        if self._failure:
+            return
+        if self._stopping:
+            self._over = True
             return
         whom = f"rank{'s' if len(ranks) > 1 else ''} {', '.join(map(str, ranks))}" if ranks else "contact"
         self._in_a_row += not preempted
@@ -161,5 +168,7 @@ class StopBell:
                 if ray.get(self._mailbox.stopping.remote()):
                     self._rung.set()
                     return
-            except ray.exceptions.RayError:
+            except ray.exceptions.ActorDiedError:
                 return  # the driver is gone, and with it this worker soon
+            except ray.exceptions.RayError:
+                continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import pickle
 import re
 import signal
 import tempfile
@@ -14,11 +15,13 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+from jointdistill.engine.claims import Claims, Superseded
 from jointdistill.launch.cluster import connected
 from jointdistill.launch.hang import HangWatch
 from jointdistill.launch.stop import StopSign
 from jointdistill.launch.work import Message, Note, Outcome, Work
 from jointdistill.launch.worker import Ears, live
+from jointdistill.store.objects import open_store
 from jointdistill.types import Refusal, Stopped
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -30,6 +33,7 @@ def train(work: Work, receive: Callable[[Message], None], sign: StopSign) -> Out
 
     Raises what a worker raised (a `Refusal` where it refused), and `Stopped` where the sign asked for it.
     """
+    outcome: Outcome | str | None
     with sign.heard():
         if work.launch.workers == 0:
             tune_process(work.launch.threads, 1)
@@ -37,8 +41,8 @@ def train(work: Work, receive: Callable[[Message], None], sign: StopSign) -> Out
         else:
             with connected(work.launch.workers, work.launch.chosen_device):
                 outcome = _train_on_ray(work, receive, sign)
-    if outcome is None:
-        raise Stopped("with a snapshot")
+    if not isinstance(outcome, Outcome):
+        raise Stopped(outcome or "before it could keep a snapshot")
     return outcome
 
 
@@ -64,15 +68,18 @@ def _keep_memory() -> None:
         mallopt(_M_TRIM_THRESHOLD, -1)  # never
 
 
-def _train_on_ray(work: Work, receive: Callable[[Message], None], sign: StopSign) -> Outcome | None:
+def _train_on_ray(work: Work, receive: Callable[[Message], None], sign: StopSign) -> Outcome | str | None:
     import ray
     from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     from jointdistill.launch.mailbox import Losses, Mailbox, Postman
 
     cuda = work.launch.chosen_device == "cuda"
-    mailbox = Mailbox.remote(work.launch.restarts)  # type: ignore[attr-defined]
+    # Beside the driver: on a machine that is taken away nobody would hear of it.
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    mailbox = Mailbox.options(scheduling_strategy=here).remote(work.launch.restarts)  # type: ignore[attr-defined]
     with (
         tempfile.TemporaryDirectory(prefix="jd-train-") as scratch,
         Postman(mailbox, receive, sign.asked),
@@ -93,7 +100,7 @@ def _train_on_ray(work: Work, receive: Callable[[Message], None], sign: StopSign
             ),
         )
         try:
-            outcome: Outcome | None = trainer.fit().return_value
+            outcome: Outcome | str | None = trainer.fit().return_value
         except TrainingFailedError:
             if not sign.asked.is_set():  # else it died of being stopped
                 raise
@@ -117,9 +124,8 @@ def interruptible() -> Iterator[None]:
             signal.signal(signal.SIGINT, ours)
 
 
-def _worker(config: dict[str, Any]) -> Outcome | None:
-    """What every Ray Train worker runs. None where it was stopped or has failed, and on all ranks but the
-    first."""
+def _worker(config: dict[str, Any]) -> Outcome | str | None:
+    """What every Ray Train worker runs: on the first rank the outcome, or in words how it was stopped."""
     import ray
     from ray.train import get_context, get_preemption_info
 
@@ -127,7 +133,7 @@ def _worker(config: dict[str, Any]) -> Outcome | None:
 
     work: Work = config["work"]
     mailbox = config["mailbox"]
-    if ray.get(mailbox.failure.remote()):
+    if ray.get(mailbox.over.remote()):
         return None
     tune_process(work.launch.threads, int(os.environ.get("LOCAL_WORLD_SIZE", work.launch.workers)))
 
@@ -136,21 +142,46 @@ def _worker(config: dict[str, Any]) -> Outcome | None:
 
     rank = get_context().get_world_rank()
     hang = HangWatch(rank, work.launch.hang_s, say_surely, partial(os._exit, 1))
+    last = work.experiment.optimise.steps  # what comes after it takes its own time
     try:
         with StopBell(mailbox) as bell, hang:
-            ears = Ears(bell.rung, lambda: get_preemption_info() is not None, hang.alive)
+            ears = Ears(bell.rung, lambda: get_preemption_info() is not None, partial(hang.alive, last=last))
             return live(work, lambda message: mailbox.put.remote(message) and None, ears)
-    except Stopped:
-        return None
+    except Stopped as stopped:
+        return str(stopped)
     except Exception as failure:
         if _of_another_rank(failure):
             raise
+        if isinstance(failure, Superseded) and _replaced(work):
+            return None  # thought dead, and replaced: the run is in good hands
         if not isinstance(failure, Refusal):
             failure.add_note(f"On rank {rank}:\n{traceback.format_exc()}")
-        ray.get(mailbox.fail.remote(failure))
+        ray.get(mailbox.fail.remote(_portable(failure)))
         if work.launch.workers == 1:
             return None
         raise  # the other ranks wait for this one; started again, all will find that the run has failed
+
+
+def _replaced(work: Work) -> bool:
+    """Whether the run is with newer workers of the same driver."""
+    newest = Claims(open_store(work.storage), work.run).newest()
+    return newest is not None and newest.owner == work.owner
+
+
+def _portable(failure: Exception) -> Exception:
+    """The failure, or its words where it does not survive the way to the driver."""
+    from ray.exceptions import RayError
+
+    try:
+        survives = type(pickle.loads(pickle.dumps(failure))) is type(failure)
+    except Exception:
+        survives = False
+    if survives and not isinstance(failure, RayError):  # Ray would raise that one instead of handing it over
+        return failure
+    plain = RuntimeError(f"{type(failure).__name__}: {failure}")
+    for note in getattr(failure, "__notes__", ()):
+        plain.add_note(note)
+    return plain
 
 
 def _of_another_rank(failure: Exception) -> bool:

@@ -170,13 +170,11 @@ def _replaced(work: Work) -> bool:
 
 def _portable(failure: Exception) -> Exception:
     """The failure, or its words where it does not survive the way to the driver."""
-    from ray.exceptions import RayError
-
     try:
         survives = type(pickle.loads(pickle.dumps(failure))) is type(failure)
     except Exception:
         survives = False
-    if survives and not isinstance(failure, RayError):  # Ray would raise that one instead of handing it over
+    if survives:
         return failure
     plain = RuntimeError(f"{type(failure).__name__}: {failure}")
     for note in getattr(failure, "__notes__", ()):
@@ -185,9 +183,10 @@ def _portable(failure: Exception) -> Exception:
 
 
 def _of_another_rank(failure: Exception) -> bool:
-    """Whether a rank only failed because another one was lost."""
+    """Whether a rank only failed because another one, or what Ray keeps for all of them, was lost."""
+    from ray.exceptions import RayError
     from torch.distributed import DistError
 
-    return isinstance(failure, DistError) or (
+    return isinstance(failure, DistError | RayError) or (
         isinstance(failure, RuntimeError) and bool(re.search("gloo|NCCL|[Cc]onnection", str(failure)))
     )

@@ -105,44 +105,35 @@ def restart_of_a_run(experiment: Experiment, folder: Path, diary: Diary, rank: i
 
 def restart_of_bystanders(diary: Diary, rank: int) -> Restart:
     """From the death of a worker that does nothing to a function that runs in its successor."""
-    killed: list[float] = []
     found: list[Restart] = []
 
     def strike() -> None:
         victim = diary.first("running", lambda line: line.rank == rank)
         diary.first("running", lambda line: line.rank != rank)
         time.sleep(1)
-        killed.append(kill(victim.pid))
-        line = diary.first("running", lambda line: line.at > killed[0])
-        found.append(Restart(line.at - killed[0], line.processor + of_controller()))
+        killed = kill(victim.pid)
+        line = diary.first("running", lambda line: line.at > killed)
+        found.append(Restart(line.at - killed, line.processor + of_controller()))
         (diary.folder / END).touch()
 
     with meanwhile(strike):
-        stand_by_until_done(diary, killed)
+        stand_by_until_done(diary)
     return found[0]
 
 
-def stand_by_until_done(diary: Diary, killed: list[float]) -> None:
-    """As the platform starts its workers, and starts them again when one is lost."""
-    from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
+def stand_by_until_done(diary: Diary) -> None:
+    """As the platform starts its workers, and lets Ray start them again when one is lost."""
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    while True:
-        with tempfile.TemporaryDirectory(prefix="jd-train-") as scratch, train.interruptible():
-            trainer = TorchTrainer(
-                stand_by,
-                train_loop_config={"diary": str(diary.folder)},
-                torch_config=TorchConfig(backend="gloo"),
-                scaling_config=ScalingConfig(num_workers=WORKERS),
-                run_config=RunConfig(storage_path=scratch, failure_config=FailureConfig(max_failures=0)),
-            )
-            try:
-                trainer.fit()
-            except TrainingFailedError:
-                if killed:
-                    continue
-                raise
-            return
+    with tempfile.TemporaryDirectory(prefix="jd-train-") as scratch, train.interruptible():
+        TorchTrainer(
+            stand_by,
+            train_loop_config={"diary": str(diary.folder)},
+            torch_config=TorchConfig(backend="gloo"),
+            scaling_config=ScalingConfig(num_workers=WORKERS),
+            run_config=RunConfig(storage_path=scratch, failure_config=FailureConfig(max_failures=-1)),
+        ).fit()
 
 
 def of_controller() -> float:

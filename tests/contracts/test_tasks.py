@@ -149,44 +149,38 @@ def test_a_smaller_answer_is_brought_to_the_truths_size(task: Task) -> None:
 
 
 def test_the_scores_are_among_the_metrics(task: Task) -> None:
-    metric = task.metrics()
-    metric.update(answer_of(task, 0), truth_of(task, 1, some_hidden()))
-    values = metric.compute()
+    values = task.score(task.tally(answer_of(task, 0), truth_of(task, 1, some_hidden())))
     assert set(task.scores) <= set(values)
     assert all(value.ndim == 0 and value.isfinite() for value in values.values())
 
 
 def test_metrics_do_not_depend_on_the_split(task: Task) -> None:
     answer, truth = answer_of(task, 0), truth_of(task, 1, some_hidden())
-    whole, one_by_one, rank = task.metrics(), task.metrics(), task.metrics()
-    whole.update(answer, truth)
+    whole = task.tally(answer, truth)
+    added = {name: torch.zeros_like(total) for name, total in whole.items()}
     for image in range(IMAGES):
-        one_by_one.update(answer[image : image + 1], truth[image : image + 1])
-    rank.update(answer[:1], truth[:1])
-    other_rank = task.metrics()
-    other_rank.update(answer[1:], truth[1:])
-    rank.merge_state(other_rank)
-    for name, value in whole.compute().items():
-        assert_same(one_by_one.compute()[name], value)
-        assert_same(rank.compute()[name], value)
+        here = slice(image, image + 1)
+        for name, part in task.tally(answer[here], truth[here]).items():
+            added[name] += part
+    assert all(total.dtype == torch.float64 for total in whole.values())
+    for name, value in task.score(whole).items():
+        assert_same(task.score(added)[name], value)
 
 
 def test_metrics_ignore_unknown_pixels(task: Task) -> None:
     hidden = some_hidden()
     raw, truth = raw_of(task, 0), truth_of(task, 1, hidden)
-    one, other = task.metrics(), task.metrics()
-    one.update(task.answer(raw), truth)
-    other.update(task.answer(torch.where(hidden, raw_of(task, 2), raw)), truth)
-    assert {name: float(value) for name, value in one.compute().items()} == other.compute()
+    one = task.tally(task.answer(raw), truth)
+    other = task.tally(task.answer(torch.where(hidden, raw_of(task, 2), raw)), truth)
+    assert task.score(one) == task.score(other)
 
 
 def test_the_right_answer_scores_best(task: Task) -> None:
-    right, wrong = task.metrics(), task.metrics()
     answer = answer_of(task, 0)
-    right.update(answer, task.as_truth(answer))
-    wrong.update(answer, truth_of(task, 1))
+    right = task.score(task.tally(answer, task.as_truth(answer)))
+    wrong = task.score(task.tally(answer, truth_of(task, 1)))
     for name, more_is_better in task.scores.items():
-        best, other = right.compute()[name], wrong.compute()[name]
+        best, other = right[name], wrong[name]
         assert best > other if more_is_better else best < other, name
 
 

@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
-from torchmetrics import Metric
 
 from jointdistill.tasks.base import RecordColumn, Task
 from jointdistill.tasks.geometry import at_points, fit, resample
@@ -67,8 +66,14 @@ class Normals(Task):
         away = known * (1 - F.cosine_similarity(fit(answer, truth.shape), wanted, 1))
         return away.sum((1, 2)) / known.sum((1, 2)).clamp_min(1)
 
-    def metrics(self) -> Metric:
-        return MeanAngle()
+    def tally(self, answer: Tensor, truth: Tensor) -> dict[str, Tensor]:
+        known = self.known(truth)
+        cosine = F.cosine_similarity(fit(answer, truth.shape), truth, 1)[known].double()
+        return {"degrees": cosine.clamp(-1, 1).acos().rad2deg().sum(), "pixels": known.double().sum()}
+
+    def score(self, tally: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Degrees between answer and truth, a mean over all known pixels of all images."""
+        return {"mean_angle": tally["degrees"] / tally["pixels"]}
 
     def draw(self, values: Tensor) -> Tensor:
         """-1..1 as 0..255 in each channel."""
@@ -98,24 +103,3 @@ class Normals(Task):
 def _mirrorless(normal: Tensor) -> Tensor:
     """[..., 3] with x made positive."""
     return torch.cat([normal[..., :1].abs(), normal[..., 1:]], -1)
-
-
-@final
-class MeanAngle(Metric):
-    """Degrees between answer and truth, a mean over all known pixels of all images."""
-
-    full_state_update = False
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("degrees", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("pixels", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-
-    def update(self, answer: Tensor, truth: Tensor) -> None:
-        known = ~truth.isnan().any(1)
-        cosine = F.cosine_similarity(fit(answer, truth.shape), truth, 1)[known]
-        self.degrees += cosine.double().clamp(-1, 1).acos().rad2deg().sum()
-        self.pixels += known.sum()
-
-    def compute(self) -> dict[str, Tensor]:
-        return {"mean_angle": self.degrees / self.pixels}

@@ -120,9 +120,7 @@ def test_no_error_is_no_loss() -> None:
 
 def test_metrics_equal_the_references() -> None:
     answer, truth = some_depth(0), with_holes(some_depth(1))
-    metric = DEPTH.metrics()
-    metric.update(answer, truth)
-    values = {name: float(value) for name, value in metric.compute().items()}
+    values = {name: float(value) for name, value in DEPTH.score(DEPTH.tally(answer, truth)).items()}
 
     known = (truth >= 0.5) & (truth <= 20)
     one, other = answer[known].double(), truth[known].double()
@@ -144,15 +142,13 @@ def test_metrics_equal_the_references() -> None:
 
 
 def test_an_answer_beyond_the_range_is_scored_at_its_edge() -> None:
-    metric = DEPTH.metrics()
-    metric.update(torch.tensor([0.0, 500.0]).view(1, 1, 1, 2), torch.tensor([1.0, 10.0]).view(1, 1, 1, 2))
-    assert float(metric.compute()["abs_rel"]) == pytest.approx((0.5 + 1.0) / 2)
+    answer, truth = torch.tensor([[0.0, 500.0], [1.0, 10.0]]).view(2, 1, 1, 1, 2)
+    assert float(DEPTH.score(DEPTH.tally(answer, truth))["abs_rel"]) == pytest.approx((0.5 + 1.0) / 2)
 
 
 def test_metrics_without_a_known_pixel_are_nan() -> None:
-    metric = DEPTH.metrics()
-    metric.update(some_depth(0), torch.full((4, 1, 9, 11), torch.nan))
-    assert all(value.isnan() for value in metric.compute().values())
+    values = DEPTH.score(DEPTH.tally(some_depth(0), torch.full((4, 1, 9, 11), torch.nan)))
+    assert all(value.isnan() for value in values.values())
 
 
 def test_a_record_is_log_depth_and_zooming_in_brings_it_nearer() -> None:

@@ -24,9 +24,8 @@ def test_a_mirror_turns_a_normal_to_the_other_side() -> None:
 
 
 def test_the_mean_angle_is_in_degrees() -> None:
-    metric = TASK.metrics()
     right_angle = torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1)
-    metric.update(right_angle, torch.tensor([0.0, 1.0, 0.0]).view(1, 3, 1, 1))
-    metric.update(right_angle, right_angle)
-    metric.update(right_angle, torch.full((1, 3, 1, 1), torch.nan))
-    assert float(metric.compute()["mean_angle"]) == pytest.approx(45)
+    other = torch.tensor([0.0, 1.0, 0.0]).view(1, 3, 1, 1)
+    truth = torch.cat([other, right_angle, torch.full((1, 3, 1, 1), torch.nan)])
+    values = TASK.score(TASK.tally(right_angle.expand(3, -1, -1, -1), truth))
+    assert float(values["mean_angle"]) == pytest.approx(45)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 
 import torch
@@ -21,26 +20,29 @@ def evaluate(
     answer: Callable[[Batch], Prediction], batches: Iterable[Batch], tasks: Mapping[str, Task], ranks: Ranks
 ) -> Scores:
     """The metrics of every task; a task without any label in the batches is left out."""
-    metrics = {name: task.metrics().to(ranks.device) for name, task in tasks.items()}
-    labels = torch.zeros(len(tasks), dtype=torch.float64, device=ranks.device)
+    mine: dict[str, Tensor] = {}
     for batch in batches:
         here = batch.to(ranks.device)
         said = answer(here)
-        for place, name in enumerate(tasks):
+        for name, task in tasks.items():
             rows = batch.present[name].nonzero().flatten()
             if len(rows):
-                metrics[name].update(said.answers[name][rows].float(), here.truth[name][rows])
-                labels[place] += len(rows)
-    labels = ranks.sum(labels)
+                tally = task.tally(said.answers[name][rows].float(), here.truth[name][rows])
+                _add(mine, {f"{name}/{key}": value for key, value in tally.items()})
+    pooled: dict[str, Tensor] = {}
+    for tallies, _ in ranks.gather((mine, {})):  # a rank without a labelled image has none
+        _add(pooled, tallies)
     scores: Scores = {}
-    for place, name in enumerate(tasks):
-        if labels[place]:
-            with warnings.catch_warnings():
-                # A rank without a labelled image has nothing to add to the others' sums: no mistake.
-                warnings.filterwarnings("ignore", "The ``compute`` method of metric", UserWarning)
-                computed = metrics[name].compute()
-            scores |= {f"{name}/{metric}": float(value) for metric, value in computed.items()}
+    for name, task in tasks.items():
+        tally = {key.removeprefix(f"{name}/"): v for key, v in pooled.items() if key.startswith(f"{name}/")}
+        if tally:
+            scores |= {f"{name}/{metric}": float(value) for metric, value in task.score(tally).items()}
     return scores
+
+
+def _add(sums: dict[str, Tensor], more: Mapping[str, Tensor]) -> None:
+    for key, value in more.items():
+        sums[key] = sums[key] + value if key in sums else value
 
 
 @torch.no_grad()

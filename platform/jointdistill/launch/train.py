@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import pickle
 import re
 import signal
 import tempfile
@@ -156,7 +155,10 @@ def _worker(config: dict[str, Any]) -> Outcome | str | None:
             return None  # thought dead, and replaced: the run is in good hands
         if not isinstance(failure, Refusal):
             failure.add_note(f"On rank {rank}:\n{traceback.format_exc()}")
-        ray.get(mailbox.fail.remote(_portable(failure)))
+        try:
+            ray.get(mailbox.fail.remote(failure))
+        except Exception:  # an exception of a foreign class may not survive the way
+            ray.get(mailbox.fail.remote(_in_words(failure)))
         if work.launch.workers == 1:
             return None
         raise  # the other ranks wait for this one; started again, all will find that the run has failed
@@ -168,14 +170,7 @@ def _replaced(work: Work) -> bool:
     return newest is not None and newest.owner == work.owner
 
 
-def _portable(failure: Exception) -> Exception:
-    """The failure, or its words where it does not survive the way to the driver."""
-    try:
-        survives = type(pickle.loads(pickle.dumps(failure))) is type(failure)
-    except Exception:
-        survives = False
-    if survives:
-        return failure
+def _in_words(failure: Exception) -> Exception:
     plain = RuntimeError(f"{type(failure).__name__}: {failure}")
     for note in getattr(failure, "__notes__", ()):
         plain.add_note(note)

@@ -17,7 +17,7 @@ from jointdistill.nets.saved import Model
 from jointdistill.store.registry import FOLDER
 
 PACKAGE = Path(jointdistill.__file__).parent
-REQUIRED = ("mlflow", "torch", "torchmetrics", "safetensors", "numpy")
+REQUIRED = ("mlflow", "torch", "safetensors", "numpy")
 """What the served copy of the package imports."""
 EXAMPLE = (32, 32)
 """Height and width of the image that is kept as an example of a request."""

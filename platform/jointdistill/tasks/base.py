@@ -9,7 +9,6 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 from numpy.typing import NDArray
 from torch import Tensor
-from torchmetrics import Metric
 
 from jointdistill.recipe import Recipe
 from jointdistill.types import Card, Warp
@@ -88,9 +87,18 @@ class Task(Recipe, ABC):
     def loss(self, answer: Tensor, truth: Tensor) -> Tensor:
         """[B] the supervised loss, a mean over each image's known pixels; 0 where none is known."""
 
+    # -- scoring -------------------------------------------------------------------------------------
+
     @abstractmethod
-    def metrics(self) -> Metric:
-        """A fresh metric: `update(answer, truth)`, `compute()` → {name: scalar}, pooled over ranks."""
+    def tally(self, answer: Tensor, truth: Tensor) -> dict[str, Tensor]:
+        """Sums over the known pixels, in float64: added over batches and ranks, they are what `score` takes.
+
+        So no split of the images over batches or ranks changes a score.
+        """
+
+    @abstractmethod
+    def score(self, tally: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Metric → scalar; NaN where no pixel was known."""
 
     # -- looking -------------------------------------------------------------------------------------
 

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchmetrics import Metric
 
 from jointdistill.tasks.base import RecordColumn, Task
 from jointdistill.tasks.colour import turbo
@@ -128,9 +127,40 @@ class Depth(Task):
         silog = (variance + (1 - self.focus) * mean.square() + little).sqrt() - math.sqrt(little)
         return self.silog * silog + self.log_l1 * error.abs().sum(1) / count
 
-    def metrics(self) -> Metric:
-        """See `DepthErrors`."""
-        return DepthErrors(self.min_m, self.max_m)
+    def tally(self, answer: Tensor, truth: Tensor) -> dict[str, Tensor]:
+        """Sums of what `score` needs; an answer outside the range counts as its nearest end."""
+        known = self.known(truth)
+        there = truth[known].double()
+        depth = fit(answer, truth.shape)[known].double().clamp(self.min_m, self.max_m)
+        log_error = depth.log() - there.log()
+        within = {f"delta{n}": (log_error.abs() < n * math.log(1.25)).double().sum() for n in (1, 2, 3)}
+        return {
+            "pixels": known.double().sum(),
+            "abs_rel": ((depth - there).abs() / there).sum(),
+            "square": (depth - there).square().sum(),
+            "square_log": log_error.square().sum(),
+            "log_error": log_error.sum(),
+            **within,
+        }
+
+    def score(self, tally: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The usual errors of depth, over all known pixels of all images (Eigen et al., NeurIPS 2014).
+
+        With d the answer, t the truth, g = log d − log t: abs_rel = mean |d − t| / t; rmse in metres;
+        rmse_log of g; silog = 100 · the standard deviation of g (KITTI); delta-n = share of pixels where
+        max(d / t, t / d) < 1.25ⁿ.
+        """
+        mean = {name: total / tally["pixels"] for name, total in tally.items()}
+        variance = (mean["square_log"] - mean["log_error"].square()).clamp_min(0)
+        return {
+            "abs_rel": mean["abs_rel"],
+            "rmse": mean["square"].sqrt(),
+            "rmse_log": mean["square_log"].sqrt(),
+            "silog": 100 * variance.sqrt(),
+            "delta1": mean["delta1"],
+            "delta2": mean["delta2"],
+            "delta3": mean["delta3"],
+        }
 
     def draw(self, values: Tensor) -> Tensor:
         """Log depth from red (`min_m`) to blue (`max_m`): one scale for all images, so pictures compare."""
@@ -169,53 +199,3 @@ class Depth(Task):
     def _log(self, depth: Tensor) -> Tensor:
         """Log of a depth, which a foreign teacher may put outside the range or at 0."""
         return depth.float().clamp(self.min_m, self.max_m).log()
-
-
-@final
-class DepthErrors(Metric):  # type: ignore[misc]  # torchmetrics is read untyped
-    """The usual errors of depth, over all known pixels of all images at once (Eigen et al., NeurIPS 2014).
-
-    With d the answer (clamped to the range), t the truth, g = log d − log t: abs_rel = mean |d − t| / t;
-    rmse in metres; rmse_log of g; silog = 100 · the standard deviation of g (KITTI); delta-n = share of
-    pixels where max(d / t, t / d) < 1.25ⁿ. All are NaN where no pixel was known.
-
-    Sums in float64 are kept and pooled, so no split over updates or ranks changes a result.
-    """
-
-    full_state_update = False
-    _sums = ("abs_rel", "square", "square_log", "log_error", "delta1", "delta2", "delta3", "pixels")
-
-    def __init__(self, min_m: float, max_m: float) -> None:
-        super().__init__()
-        self.min_m, self.max_m = min_m, max_m
-        for name in self._sums:
-            self.add_state(name, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-
-    def update(self, answer: Tensor, truth: Tensor) -> None:
-        """Take in answers [B, 1, h, w] and truths [B, 1, H, W]."""
-        known = (truth >= self.min_m) & (truth <= self.max_m)
-        there = truth[known].double()
-        depth = fit(answer, truth.shape)[known].double().clamp(self.min_m, self.max_m)
-        log_error = depth.log() - there.log()
-        self.abs_rel += ((depth - there).abs() / there).sum()
-        self.square += (depth - there).square().sum()
-        self.square_log += log_error.square().sum()
-        self.log_error += log_error.sum()
-        self.delta1 += (log_error.abs() < math.log(1.25)).sum()
-        self.delta2 += (log_error.abs() < 2 * math.log(1.25)).sum()
-        self.delta3 += (log_error.abs() < 3 * math.log(1.25)).sum()
-        self.pixels += len(there)
-
-    def compute(self) -> dict[str, Tensor]:
-        """Metric → scalar."""
-        mean = {name: getattr(self, name) / self.pixels for name in self._sums}
-        variance = (mean["square_log"] - mean["log_error"].square()).clamp_min(0)
-        return {
-            "abs_rel": mean["abs_rel"],
-            "rmse": mean["square"].sqrt(),
-            "rmse_log": mean["square_log"].sqrt(),
-            "silog": 100 * variance.sqrt(),
-            "delta1": mean["delta1"],
-            "delta2": mean["delta2"],
-            "delta3": mean["delta3"],
-        }

@@ -11,8 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
-from torchmetrics import Metric
-from torchmetrics.classification import MulticlassConfusionMatrix
 
 from jointdistill.tasks.base import RecordColumn, Task
 from jointdistill.tasks.colour import palette
@@ -131,9 +129,27 @@ class Segmentation(Task):
         share = known if weight is None else known * weight[torch.where(known, truth, 0)]
         return each.sum((1, 2)) / share.sum((1, 2)).clamp_min(1e-6)
 
-    def metrics(self) -> Metric:
-        """See `ClassAgreement`."""
-        return ClassAgreement(len(self.classes))
+    def tally(self, answer: Tensor, truth: Tensor) -> dict[str, Tensor]:
+        """The confusion matrix [C, C], truth × answer."""
+        known, classes = self.known(truth), self.channels
+        pairs = truth[known] * classes + fit(answer, truth.shape).argmax(1)[known]
+        return {"pairs": torch.bincount(pairs, minlength=classes**2).view(classes, classes).double()}
+
+    def score(self, tally: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """mIoU and pixel accuracy from one confusion matrix over all images, as MTAN has scored since 2020.
+
+        A class that neither truth nor answer contains is left out of the mean; `classes_scored` says how
+        many stayed.
+        """
+        pairs = tally["pairs"]
+        right = pairs.diag()
+        union = pairs.sum(0) + pairs.sum(1) - right
+        scored = union > 0
+        return {
+            "miou": (right[scored] / union[scored]).mean(),
+            "pixel_accuracy": right.sum() / pairs.sum(),
+            "classes_scored": scored.sum(),
+        }
 
     def draw(self, values: Tensor) -> Tensor:
         """The classes' colours; unknown is black."""
@@ -182,33 +198,3 @@ class Segmentation(Task):
         spread = (left / others).log().expand(*kept.shape[:-1], len(self.classes))
         log_p = spread.scatter(-1, compact["top_class"].long(), kept.clamp_min(_LEAST).log())
         return log_p.log_softmax(-1)  # rounding and floors keep the sum only near 1
-
-
-@final
-class ClassAgreement(MulticlassConfusionMatrix):  # type: ignore[misc]  # torchmetrics is read untyped
-    """mIoU and pixel accuracy from one confusion matrix over all images, as MTAN has scored since 2020.
-
-    A class that neither truth nor answer contains is left out of the mean; `classes_scored` says how many
-    stayed. Both are NaN where no pixel was known. Counts are integers, so no split over updates or ranks
-    changes a result.
-    """
-
-    def __init__(self, classes: int) -> None:
-        # Arguments are not checked: that costs a sort of every batch, and `decode` has looked already.
-        super().__init__(classes, ignore_index=UNKNOWN_LABEL, validate_args=False)
-
-    def update(self, answer: Tensor, truth: Tensor) -> None:
-        """Take in logits [B, C, h, w] and labels [B, H, W]."""
-        super().update(fit(answer, truth.shape).argmax(1), truth)
-
-    def compute(self) -> dict[str, Tensor]:
-        """Metric → scalar."""
-        pairs = super().compute().double()  # [C, C] truth × answer
-        right = pairs.diag()
-        union = pairs.sum(0) + pairs.sum(1) - right
-        scored = union > 0
-        return {
-            "miou": (right[scored] / union[scored]).mean(),
-            "pixel_accuracy": right.sum() / pairs.sum(),
-            "classes_scored": scored.sum(),
-        }

@@ -39,7 +39,7 @@ class Restart(NamedTuple):
     took: float
     """Seconds from the kill on."""
     processor: float
-    """Seconds of processor time of a new worker and, before it, of Ray's controller, which do not overlap."""
+    """Seconds of processor time of a new worker and, from the kill on, of Ray's controller."""
 
 
 def measure(experiment: Experiment, folder: Path, kills: int) -> dict[str, Any]:
@@ -89,12 +89,13 @@ def restart_of_a_run(experiment: Experiment, folder: Path, diary: Diary, rank: i
 
     def strike() -> None:
         victim = diary.first("step", lambda line: line.rank == rank and line.number >= KILLED_AFTER)
+        before_s = of_controller()
         killed = kill(victim.pid)
         before = {line.pid for line in diary.lines()}
         for stage in STAGES:
             line = diary.first(stage, lambda line: line.pid not in before)
             if stage == STAGES[0]:
-                controller = of_controller()
+                controller = of_controller() - before_s
             found[stage] = Restart(line.at - killed, line.processor + controller)
 
     told = partial(keep_diary, str(diary.folder))
@@ -111,9 +112,10 @@ def restart_of_bystanders(diary: Diary, rank: int) -> Restart:
         victim = diary.first("running", lambda line: line.rank == rank)
         diary.first("running", lambda line: line.rank != rank)
         time.sleep(1)
+        before_s = of_controller()
         killed = kill(victim.pid)
         line = diary.first("running", lambda line: line.at > killed)
-        found.append(Restart(line.at - killed, line.processor + of_controller()))
+        found.append(Restart(line.at - killed, line.processor + of_controller() - before_s))
         (diary.folder / END).touch()
 
     with meanwhile(strike):

@@ -6,16 +6,20 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from mlflow import MlflowClient
 
+from jointdistill.launch import train as training
 from jointdistill.launch.run import run
 from jointdistill.launch.work import Note
 from jointdistill.types import Refusal, StepReport
 from tests.engine import small
 
 ROOT = Path(__file__).parents[2]
+
+worker = training._worker
 
 
 def silent(message: object) -> None:
@@ -100,6 +104,7 @@ def test_mlflow_has_one_point_a_report_and_the_whole_experiment(tmp_path):
 @pytest.mark.ray
 def test_ray_workers_report_the_losses_of_this_process(tmp_path):
     alone, together = losses(tmp_path, workers=0), losses(tmp_path, workers=2)
+    assert os.environ["RAY_AUTH_MODE"] == "token"  # nobody else could have joined
     assert together.keys() == alone.keys()
     for point, value in alone.items():
         assert together[point] == pytest.approx(value, rel=1e-4, abs=1e-6), point
@@ -128,3 +133,26 @@ def test_ctrl_c_ends_cleanly_and_the_record_says_killed(tmp_path, workers):
     assert "Traceback" not in complaints
     _, found = only_run(tmp_path)
     assert found.info.status == "KILLED"
+
+
+class Odd(Exception):
+    """A foreign exception that cannot be built from its own arguments, and so does not survive a pickle."""
+
+    def __init__(self, one: str, other: str) -> None:
+        super().__init__(f"{one} {other}")
+
+
+def odd_worker(config: dict[str, object]) -> object:
+    with patch.object(training, "live", side_effect=Odd("no", "luck")):
+        return worker(config)
+
+
+@pytest.mark.ray
+def test_a_failure_that_cannot_travel_is_told_in_words(tmp_path):
+    launch = replace(small.launch(tmp_path), workers=1)
+    with (
+        patch.object(training, "_worker", odd_worker),
+        pytest.raises(RuntimeError, match="Odd: no luck") as failed,
+    ):
+        run(small.experiment(tmp_path), launch, silent)
+    assert "On rank 0:\nTraceback" in failed.value.__notes__[0]

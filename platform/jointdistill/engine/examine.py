@@ -41,6 +41,8 @@ class Examiner:
     data: str
     """Fingerprint of the data set."""
     store: Store
+    busy: Callable[[], object] = lambda: None
+    """Hears of every batch."""
 
     def teachers(self) -> dict[str, Report]:
         """Every teacher on the feedback slice, remembered on the store by digest.
@@ -108,7 +110,9 @@ class Examiner:
         return Report(scores, supervised_losses(teacher, self._batches(self.train, heard), tasks, ranks))
 
     def _batches(self, cache: Cache, labels: Mapping[str, Rows]) -> Iterator[Batch]:
-        return in_order(cache, self.parts.tasks, labels, self.parts.ranks.share)
+        for batch in in_order(cache, self.parts.tasks, labels, self.parts.ranks.share):
+            self.busy()
+            yield batch
 
     def _key(self, teacher: str, heard: Mapping[str, Rows], tasks: Mapping[str, Task]) -> str:
         """Where a teacher's report lies; empty for a teacher that nothing identifies."""

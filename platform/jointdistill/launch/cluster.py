@@ -70,8 +70,10 @@ def _settle_environment() -> None:
     }.items():
         os.environ.setdefault(name, value)
     if "RAY_ADDRESS" not in os.environ and "RAY_AUTH_MODE" not in os.environ:
-        # A token for this one cluster of our own: nothing is left on disk, and nobody else can join.
-        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        # A token for this one cluster of our own: nothing is left on disk, and nobody else can join. That
+        # tokens are asked for at all Ray settles itself: it would not hear us where it was imported before.
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+        logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)  # it says so in a warning
 
 
 def _start(workers: int, scratch: str) -> None:

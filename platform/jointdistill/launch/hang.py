@@ -38,6 +38,11 @@ class HangWatch:
         """A step was done; after the last one nobody knows what is long."""
         self._step, self._last = step, time.monotonic() if step < last else 0.0
 
+    def busy(self) -> None:
+        """No step was done, but something that takes long goes on: an image was looked at."""
+        if self._last:
+            self._last = time.monotonic()
+
     def __enter__(self) -> Self:
         if self._after_s:
             threading.Thread(target=self._watch, name="hang-watch", daemon=True).start()

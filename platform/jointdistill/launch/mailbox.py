@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,20 +14,24 @@ from ray.train import UserCallback
 from jointdistill.launch.work import Message, Note
 from jointdistill.types import Refusal, StepReport
 
+PATIENCE_S = 30.0
+"""After so long without a worker it is said what they wait for; then after twice as long, and so on."""
 
-@ray.remote(num_cpus=0)
+
 class Mailbox:
-    """Messages in the order they came; the other way the one word that stops a run; and what ended it.
+    """An actor: messages in the order they came, the other way the word that stops a run, and what ended it.
 
     Ray starts workers again whatever befell them. Whether that is worth it is judged here: what a worker
     raised would be raised again, and a process that is lost again and again makes no step.
     """
 
-    def __init__(self, restarts: int) -> None:
+    def __init__(self, restarts: int, workers: int, kind: str) -> None:
         self._restarts, self._in_a_row, self._farthest = restarts, 0, -1
+        self._workers, self._kind = workers, kind
         self._messages: list[Message] = []
-        self._stopping = self._over = False
+        self._stopping = self._over = self._warned = False
         self._failure: Exception | None = None
+        self._wait()
 
     def put(self, message: Message) -> None:
         """Leave a message."""
@@ -36,6 +41,10 @@ class Mailbox:
 
     def collect(self) -> list[Message]:
         """Take what has come since the last time."""
+        waits_s = time.monotonic() - self._since if self._since else 0.0
+        if waits_s > self._patience_s:
+            self._patience_s *= 2
+            self.put(Note(self._waiting(waits_s)))
         messages, self._messages = self._messages, []
         return messages
 
@@ -55,12 +64,19 @@ class Mailbox:
         """What the run failed of, if it did."""
         return self._failure
 
-    def over(self) -> bool:
-        """Whether workers that start now have nothing to do."""
-        return self._over or self._failure is not None
+    def begin(self) -> bool:
+        """A worker begins; false where it has nothing to do any more."""
+        self._since = 0.0
+        return not self._over and self._failure is None
+
+    def warn(self) -> None:
+        """A preemption is announced: what these workers lose next, they lose to it."""
+        self._warned = True
 
     def lost(self, ranks: list[int], preempted: bool) -> None:
         """Workers' processes ended, or lost each other; a preemption is no failure."""
+        preempted, self._warned = preempted or self._warned, False
+        self._wait()
         if self._failure:
             return
         if self._stopping:
@@ -78,18 +94,36 @@ class Mailbox:
         of = "after a preemption" if preempted else f"{self._in_a_row} of {self._restarts}"
         self.put(Note(f"Lost {whom}: the workers start again from the last snapshot ({of})."))
 
+    def _waiting(self, waits_s: float) -> str:
+        there = ray.cluster_resources().get(self._kind, 0)
+        free = ray.available_resources().get(self._kind, 0)
+        return (
+            f"No worker has begun for {waits_s:.0f} s: {self._workers} need {self._workers} {self._kind}s, "
+            f"and the cluster has {there:g}, of which {free:g} are free. Add nodes, or stop this and lower "
+            "--workers."
+        )
+
+    def _wait(self) -> None:
+        self._since, self._patience_s = time.monotonic(), PATIENCE_S
+
 
 class Losses(UserCallback):  # type: ignore[misc]  # ray is read untyped
     """In Ray's controller: tells the mailbox which workers were lost."""
 
     def __init__(self, mailbox: Any) -> None:
         self._mailbox = mailbox
+        self._known: set[str] = set()
 
     def after_exception(self, run_context: Any, worker_exceptions: Mapping[int, BaseException]) -> None:
         """See `UserCallback`."""
         # What Ray Train's health check found is wrapped once more.
         found = {rank: getattr(one, "health_check_failure", one) for rank, one in worker_exceptions.items()}
         dead = {rank: one for rank, one in found.items() if isinstance(one, RayActorError)}
+        # While a preemption lasts, Ray tells the same death several times a second.
+        told = {one.actor_id for one in dead.values()}
+        if told and told <= self._known:
+            return
+        self._known |= told - {None}
         self._mailbox.lost.remote(sorted(dead), any(one.preempted for one in dead.values()))
 
 

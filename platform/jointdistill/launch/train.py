@@ -78,7 +78,8 @@ def _train_on_ray(work: Work, receive: Callable[[Message], None], sign: StopSign
     cuda = work.launch.chosen_device == "cuda"
     # Beside the driver: on a machine that is taken away nobody would hear of it.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    mailbox = Mailbox.options(scheduling_strategy=here).remote(work.launch.restarts)  # type: ignore[attr-defined]
+    actor = ray.remote(num_cpus=0, scheduling_strategy=here)(Mailbox)
+    mailbox = actor.remote(work.launch.restarts, work.launch.workers, "GPU" if cuda else "CPU")
     with (
         tempfile.TemporaryDirectory(prefix="jd-train-") as scratch,
         Postman(mailbox, receive, sign.asked),
@@ -132,9 +133,15 @@ def _worker(config: dict[str, Any]) -> Outcome | str | None:
 
     work: Work = config["work"]
     mailbox = config["mailbox"]
-    if ray.get(mailbox.over.remote()):
+    if not ray.get(mailbox.begin.remote()):
         return None
     tune_process(work.launch.threads, int(os.environ.get("LOCAL_WORLD_SIZE", work.launch.workers)))
+
+    def to_be_preempted() -> bool:
+        announced = get_preemption_info() is not None
+        if announced:
+            mailbox.warn.remote()
+        return announced
 
     def say_surely(sentence: str) -> None:
         ray.get(mailbox.put.remote(Note(sentence)), timeout=10)
@@ -144,7 +151,7 @@ def _worker(config: dict[str, Any]) -> Outcome | str | None:
     last = work.experiment.optimise.steps  # what comes after it takes its own time
     try:
         with StopBell(mailbox) as bell, hang:
-            ears = Ears(bell.rung, lambda: get_preemption_info() is not None, partial(hang.alive, last=last))
+            ears = Ears(bell.rung, to_be_preempted, partial(hang.alive, last=last), hang.busy)
             return live(work, lambda message: mailbox.put.remote(message) and None, ears)
     except Stopped as stopped:
         return str(stopped)

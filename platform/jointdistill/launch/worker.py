@@ -51,6 +51,8 @@ class Ears:
     asked_to_stop: Callable[[], bool] = lambda: False
     to_be_preempted: Callable[[], bool] = lambda: False
     alive: Callable[[int], object] = lambda step: None
+    busy: Callable[[], object] = lambda: None
+    """Hears between steps that the student is being examined."""
 
 
 def live(work: Work, send: Callable[[Message], None], ears: Ears = Ears()) -> Outcome | None:
@@ -145,7 +147,7 @@ def put_together(work: Work, ranks: Ranks, say: Callable[[Message], None], ears:
     labelled = [task for task, rows in slices.labelled.items() if len(rows) and experiment.sampling.labelled]
     parts = assemble(experiment, launch, ranks, tasks, labelled, teachers)
     refuse_untaught(parts.objective.terms, tasks, teachers)
-    examiner = Examiner(parts, train, slices, validation, card.fingerprint, store)
+    examiner = Examiner(parts, train, slices, validation, card.fingerprint, store, ears.busy)
     outside = Outside(
         report=say,
         note=lambda sentence: say(Note(sentence)),

@@ -1,0 +1,96 @@
+"""What is lost and what that means, as the mailbox judges it; called here without being an actor."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from ray.exceptions import RayActorError
+
+from jointdistill.launch import mailbox as boxes
+from jointdistill.launch.mailbox import Losses, Mailbox
+from jointdistill.launch.work import Note
+from jointdistill.types import StepReport
+
+
+def notes(mailbox: Mailbox) -> list[str]:
+    return [message.text for message in mailbox.collect() if isinstance(message, Note)]
+
+
+def test_losses_count_until_a_new_step_is_done() -> None:
+    mailbox = Mailbox(2, 2, "CPU")
+    for step in (10, 20, 30):
+        mailbox.lost([1], preempted=False)
+        mailbox.lost([0], preempted=False)
+        mailbox.put(StepReport(step, 0, {}))
+    assert mailbox.begin()
+    for _ in range(3):
+        mailbox.put(StepReport(30, 0, {}))  # walked again
+        mailbox.lost([0, 1], preempted=False)
+    assert "Lost ranks 0, 1, 3 times in a row without a new step" in str(mailbox.failure())
+    assert not mailbox.begin()
+
+
+def test_a_preemption_is_not_counted_and_whoever_is_warned_loses_the_others_to_it() -> None:
+    mailbox = Mailbox(0, 2, "CPU")
+    mailbox.lost([1], preempted=True)
+    mailbox.warn()
+    mailbox.lost([], preempted=False)  # a survivor noticed before Ray did
+    assert notes(mailbox) == [
+        f"Lost {whom}: the workers start again from the last snapshot (after a preemption)."
+        for whom in ("rank 1", "contact")
+    ]
+    assert mailbox.failure() is None
+    mailbox.lost([1], preempted=False)
+    assert mailbox.failure() is not None
+
+
+def test_a_loss_after_the_word_to_stop_is_the_end_and_no_failure() -> None:
+    mailbox = Mailbox(0, 2, "CPU")
+    mailbox.stop()
+    mailbox.lost([0], preempted=False)
+    assert not mailbox.begin()
+    assert mailbox.failure() is None
+
+
+def test_who_waits_for_workers_is_told_what_the_cluster_has() -> None:
+    now, said = [1000.0], []
+    with (
+        patch.object(boxes, "time", SimpleNamespace(monotonic=lambda: now[0])),
+        patch.object(boxes.ray, "cluster_resources", lambda: {"GPU": 2.0, "CPU": 8.0}),
+        patch.object(boxes.ray, "available_resources", lambda: {"CPU": 8.0}),
+    ):
+        mailbox = Mailbox(3, 4, "GPU")
+        for now[0] in (1029.0, 1031.0, 1032.0, 1061.0, 1063.0):
+            said.append(notes(mailbox))
+        assert said[0] == said[2] == []
+        assert said[1] == [
+            "No worker has begun for 31 s: 4 need 4 GPUs, and the cluster has 2, of which 0 are free. Add "
+            "nodes, or stop this and lower --workers."
+        ]
+        assert [len(each) for each in said] == [0, 1, 0, 1, 0]
+        mailbox.begin()
+        now[0] = 5000.0
+        assert notes(mailbox) == []
+
+
+class Told:
+    """A mailbox's handle that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.lost, self.told = self, []
+
+    def remote(self, *said: Any) -> None:
+        self.told.append(said)
+
+
+@pytest.mark.parametrize("preempted", [False, True])
+def test_the_same_death_is_told_once_however_often_ray_tells_it(preempted: bool) -> None:
+    told = Told()
+    losses = Losses(told)
+    for actor in ("a1", "a1", "a1", "b2", None, None):
+        losses.after_exception(None, {1: RayActorError(actor, preempted=preempted)})
+    losses.after_exception(None, {0: RuntimeError("gloo: connection closed")})
+    assert told.told == [([1], preempted)] * 4 + [([], False)]

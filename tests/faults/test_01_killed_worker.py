@@ -35,9 +35,9 @@ def test_row_1_killed_workers_lose_nothing(folder: Path, expected: End, kills: i
     lost = [note for note in watcher.notes if note.startswith("Lost rank")]
     assert len(lost) == kills
     assert expected.differences(ended(folder, told)) == []
-    back = [before - now for before, now in zip(steps, watcher.resumed, strict=False)]
+    assert max(watcher.back) <= EVERY + 4  # a snapshot may have been on its way
     record_property("lost", f"nothing in {kills} kills")
-    record_property("recomputed", f"at most {max(back)} steps (interval {EVERY})")
+    record_property("recomputed", f"at most {max(watcher.back)} reported steps (interval {EVERY})")
 
 
 @pytest.mark.slow
@@ -58,5 +58,5 @@ def test_row_9_an_index_of_rays_that_is_cut_in_half_is_not_needed(
     train(folder, told, watcher)
     assert watcher.resumed
     assert expected.differences(ended(folder, told)) == []
-    record_property("lost", f"nothing; {len(cut)} files of Ray's index were cut")
-    record_property("recomputed", f"{20 - watcher.resumed[0]} steps")
+    record_property("lost", f"nothing; {len(cut) or 'no'} files of Ray's index were there to cut")
+    record_property("recomputed", f"{watcher.back[0]} reported steps")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -56,4 +57,5 @@ def kill_all() -> None:
         child for child in psutil.Process(os.getpid()).children() if "--head" in " ".join(child.cmdline())
     ]
     for process in [*ours.children(recursive=True), ours]:
-        process.send_signal(signal.SIGKILL)
+        with suppress(psutil.NoSuchProcess):  # some end with those that were killed before them
+            process.send_signal(signal.SIGKILL)

@@ -175,7 +175,11 @@ def test_row_6_a_store_that_stays_away_ends_the_run_which_goes_on_when_it_is_bac
 
 
 def test_row_6_the_driver_too_lives_with_bad_weather(
-    folder: Path, bucket: str, direct: Store, proxy: Proxy
+    folder: Path,
+    bucket: str,
+    direct: Store,
+    proxy: Proxy,
+    record_property: Callable[[str, object], None],
 ) -> None:
     """Teachers are pinned, the run is claimed and held, and its result is read, all in the same weather."""
     experiment = small.experiment(folder)
@@ -183,6 +187,8 @@ def test_row_6_the_driver_too_lives_with_bad_weather(
     at_home = run(experiment, replace(launch, run="home"), lambda message: None)
     storms(proxy)
     away = run(experiment, replace(launch, storage=bucket, run="weather"), lambda message: None)
+    record_property("lost", f"nothing; {told(proxy)}")
+    record_property("recomputed", "0 steps")
     proxy.calm()
     assert away.digest == at_home.digest
     assert away.scores == at_home.scores

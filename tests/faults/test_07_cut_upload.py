@@ -157,7 +157,7 @@ def test_row_7_killed_at_each_upload_of_a_snapshot(
     record_property("recomputed", f"at most {recomputed} steps (interval {EVERY})")
 
 
-def test_row_7_uploads_in_parts_would_be_seen(rgw: Rgw, bucket: str) -> None:
+def test_uploads_in_parts_would_be_seen(rgw: Rgw, bucket: str) -> None:
     """So that their absence, above, says something."""
     begin = signed(rgw, bucket, "uploads", method="POST", key="/large")
     with urllib.request.urlopen(begin, timeout=30):

@@ -64,7 +64,7 @@ def test_row_8_a_damaged_snapshot_costs_one_interval_and_is_named(
     record_property("recomputed", f"{attempts.recomputed} steps, back to the snapshot before it")
 
 
-def test_row_8_all_snapshots_damaged_begin_anew(folder: Path, expected: End) -> None:
+def test_row_8_all_snapshots_damaged_begin_anew(folder: Path, expected: End, record_property) -> None:
     attempts = Attempts(replace(work(folder), run="damaged-all"))
     assert not attempts.go(die_at(8))
     for file in (folder / "storage" / "runs" / "damaged-all" / "snapshots").glob("*/*.safetensors"):
@@ -72,3 +72,5 @@ def test_row_8_all_snapshots_damaged_begin_anew(folder: Path, expected: End) -> 
     assert attempts.go()
     assert sum(note.startswith("Passed over") for note in attempts.notes) == 2
     assert expected.differences(end(attempts.work)) == []
+    record_property("lost", "all of its snapshots: they were damaged")
+    record_property("recomputed", f"{attempts.recomputed} steps, from the beginning")

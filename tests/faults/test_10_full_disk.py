@@ -78,3 +78,5 @@ def test_row_10_killed_while_full_goes_on_from_the_snapshot_before(tmp_path: Pat
     assert latest.step == EVERY
     assert attempts.go()
     assert expected.differences(end(attempts.work)) == []
+    record_property("lost", "the snapshots that found no room")
+    record_property("recomputed", f"{attempts.recomputed} steps, back to the last that found room")

@@ -91,7 +91,7 @@ def test_row_18_two_one_two_workers_see_the_same_batches(
 
 
 @pytest.mark.parametrize("sharding", ["replicate", pytest.param("shard", marks=pytest.mark.slow)])
-def test_row_18_an_equal_world_is_equal_to_the_bit(tmp_path: Path, sharding: str) -> None:
+def test_row_18_an_equal_world_is_equal_to_the_bit(tmp_path: Path, sharding: str, record_property) -> None:
     mine = work(tmp_path)
     run(launched(mine, "straight", 2, sharding), 2, tmp_path / "straight-2", 0)
     for stage, death in DEATHS.items():
@@ -100,3 +100,5 @@ def test_row_18_an_equal_world_is_equal_to_the_bit(tmp_path: Path, sharding: str
         end(launched(mine, "straight", 2, sharding)).differences(end(launched(mine, "stopped", 2, sharding)))
         == []
     )
+    record_property("lost", "nothing, to the bit")
+    record_property("recomputed", "steps since the last snapshot")

@@ -65,7 +65,9 @@ def test_row_19_a_teacher_that_turns_nan_is_left_out_exactly_after_a_resume(
     record_property("recomputed", f"{attempts.recomputed} steps")
 
 
-def test_row_19_a_teacher_that_fails_ends_the_run_which_goes_on_when_it_is_well(tmp_path: Path) -> None:
+def test_row_19_a_teacher_that_fails_ends_the_run_which_goes_on_when_it_is_well(
+    tmp_path: Path, record_property
+) -> None:
     mine = work(tmp_path)
     expected = straight(mine)
     attempts = Attempts(replace(mine, run="failed"))
@@ -79,6 +81,8 @@ def test_row_19_a_teacher_that_fails_ends_the_run_which_goes_on_when_it_is_well(
     assert attempts.go()
     assert "Going on from step 6 of 12." in attempts.notes
     assert expected.differences(end(attempts.work)) == []
+    record_property("lost", "nothing; the run ended with what the teacher raised")
+    record_property("recomputed", f"{attempts.recomputed} steps")
 
 
 def failing_worker(config: dict[str, Any]) -> object:
@@ -97,7 +101,9 @@ def failing_worker(config: dict[str, Any]) -> object:
 
 @pytest.mark.ray
 @pytest.mark.timeout(200)
-def test_row_19_what_one_rank_raises_ends_the_run_and_is_raised_in_the_driver(tmp_path: Path) -> None:
+def test_row_19_what_one_rank_raises_ends_the_run_and_is_raised_in_the_driver(
+    tmp_path: Path, record_property
+) -> None:
     watcher = Watcher()
     with (
         patch.object(launching, "_worker", failing_worker),
@@ -107,3 +113,5 @@ def test_row_19_what_one_rank_raises_ends_the_run_and_is_raised_in_the_driver(tm
     assert "On rank 1:" in "".join(raised.value.__notes__)
     assert "in fail" in "".join(raised.value.__notes__)
     assert not watcher.resumed  # it was not tried again
+    record_property("lost", "nothing; the driver says which rank raised what, and where")
+    record_property("recomputed", "nothing: it was not tried again")

@@ -56,20 +56,22 @@ class Watcher:
     """Step → what to do when it, or a later one, is reported; in the order of steps."""
     reports: list[int] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    resumed: list[int] = field(default_factory=list)
+    """The steps that were gone on from."""
+    back: list[int] = field(default_factory=list)
+    """How many steps that was back each time, from the last one reported."""
 
     def __call__(self, message: Message) -> None:
         if isinstance(message, Note):
             self.notes.append(message.text)
+            if message.text.startswith("Going on from step"):
+                self.resumed.append(int(message.text.split()[4]))
+                self.back.append(max(0, max(self.reports, default=0) - self.resumed[-1]))
         if isinstance(message, StepReport):
             self.reports.append(message.step)
             due = min(self.at, default=-1)
             if 0 <= due <= message.step:
                 self.at.pop(due)()
-
-    @property
-    def resumed(self) -> list[int]:
-        """The steps that were gone on from."""
-        return [int(note.split()[4]) for note in self.notes if note.startswith("Going on from step")]
 
 
 def straight(folder: Path, told: Launch, steps: int = STEPS) -> End:

@@ -30,9 +30,11 @@ def flags(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return small_flags(tmp_path_factory.mktemp("submitted"))
 
 
-def submit(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = "ray job submit --working-dir . --runtime-env cluster/runtime-env.yaml --"
-    return run([*command.split(), "python", "jobs/distill.py", "scenes", *arguments], environment)
+def submit(
+    environment: dict[str, str], *arguments: str, flags: tuple[str, ...] = ()
+) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "jobs/submit.py", *flags, "--", "jobs/distill.py", "scenes", *arguments]
+    return run(command, environment)
 
 
 def run(command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -41,12 +43,51 @@ def run(command: list[str], environment: dict[str, str]) -> subprocess.Completed
     )
 
 
-def test_a_relative_storage_is_refused(cluster: dict[str, str], flags: list[str]) -> None:
+def test_a_job_ends_with_its_own_exit_code(cluster: dict[str, str], flags: list[str]) -> None:
     submitted = submit(cluster, *flags, "--storage", "storage")
-    assert submitted.returncode != 0
+    assert submitted.returncode == 2
     assert "error: --storage storage is relative" in submitted.stdout
-    assert "exit code 2" in submitted.stdout + submitted.stderr
-    assert "Traceback" not in submitted.stdout
+    assert "Traceback" not in submitted.stdout + submitted.stderr
+
+
+def test_the_same_command_is_one_job_while_it_runs_and_the_next_one_after_it(
+    cluster: dict[str, str], flags: list[str], tmp_path: Path
+) -> None:
+    told = [*flags, "--storage", f"{tmp_path}/storage", "--run", "mine"]
+    first = submit(cluster, *told, flags=("--name", "mine", "--no-wait"))
+    again = submit(cluster, *told, flags=("--name", "mine"))
+    finished = submit(cluster, *told, flags=("--name", "mine"))
+    assert first.stdout.startswith("Submitted mine. To stop it, with a snapshot: ray job stop mine\n")
+    assert again.stdout.startswith("mine is running already: following it.\n")
+    assert finished.stdout.startswith("Submitted mine-2.")
+    assert "mine is finished already" in finished.stdout
+    assert [each.returncode for each in (first, again, finished)] == [0, 0, 0], again.stdout + again.stderr
+
+
+def test_without_the_token_nothing_is_submitted(cluster: dict[str, str]) -> None:
+    refused = submit({name: value for name, value in cluster.items() if name != "RAY_AUTH_TOKEN"})
+    assert refused.returncode == 2
+    assert "asks for its token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--address", "http://127.0.0.1:9", "--", "jobs/distill.py"], "No cluster answers at"),
+        (["--address", "127.0.0.1:8265", "--", "jobs/distill.py"], "is no such address"),
+        (["--", "jobs/none.py"], "'jobs/none.py' is no job of this folder"),
+        (["--", "README.md"], "'README.md' is no job of this folder"),
+        (["--cpus", "-1", "--", "jobs/distill.py"], "cannot be below 0"),
+        ([], "Nothing to submit: write the command after --"),
+    ],
+)
+def test_what_cannot_be_submitted_is_said_in_one_sentence(words: list[str], said: str) -> None:
+    refused = run([sys.executable, "jobs/submit.py", *words], alone())
+    assert refused.returncode == 2
+    (line,) = refused.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert said in line
 
 
 def test_submitted_it_ends_as_at_home(cluster: dict[str, str], flags: list[str], tmp_path: Path) -> None:

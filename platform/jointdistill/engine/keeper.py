@@ -19,8 +19,8 @@ from jointdistill.engine.resume import restore, take
 from jointdistill.engine.snapshot import Manifest, Snapshot
 from jointdistill.engine.window import STEPS, Window
 from jointdistill.engine.writer import Writer
-from jointdistill.store.base import AlreadyThere
-from jointdistill.types import JSON, StepReport, Stopped
+from jointdistill.store.base import AlreadyThere, Missing
+from jointdistill.types import JSON, Refusal, StepReport, Stopped
 
 WARNED_EVERY_S = 5.0
 """How often the ranks ask together whether a machine is about to be taken from them."""
@@ -69,14 +69,14 @@ class Keeper:
 
         Raises `Superseded` where the run has another owner by now.
         """
-        snapshots, ranks = self.outside.writer.snapshots, self.parts.ranks
+        ranks = self.parts.ranks
         claim, found = self._claimed() if ranks.first else (None, None)
         name = found.manifest.name if found else None
         _, said = ranks.told_by_first(lambda: ({}, {"claim": claim.number if claim else 0, "from": name}))
         self.outside.writer.claim = claim or Claim(cast(int, said["claim"]), self.outside.owner)
         if said["from"] is None:
             return False
-        snapshot = found or snapshots.read(snapshots.manifest(cast(str, said["from"])))
+        snapshot = found or self._read(cast(str, said["from"]))
         if ranks.first and snapshot.manifest.about.get("package") != package_digest():
             self.outside.note(
                 "The code changed since the snapshot was written; it goes on with the new code."
@@ -100,6 +100,17 @@ class Keeper:
                 fence = claims.make(owner, newest)
                 found = snapshots.latest()
                 return claims.make(owner, fence, found.step if found else 0), found
+
+    def _read(self, name: str) -> Snapshot:
+        """What the first rank found, and whose digests held there."""
+        snapshots = self.outside.writer.snapshots
+        try:
+            return snapshots.read(snapshots.manifest(name))
+        except (Missing, ValueError) as wrong:
+            raise Refusal(
+                f"Rank {self.parts.ranks.rank} cannot read the snapshot {name} ({wrong}): the same command "
+                "goes on from one that all ranks can read."
+            ) from wrong
 
     def snapshot(self, wait: bool) -> None:
         """Hand a snapshot over to be written. Where the last one is still on its way, this one is left out,

@@ -79,6 +79,8 @@ def _settle_environment() -> None:
 def _start(workers: int, scratch: str) -> None:
     import ray
 
+    # Nobody takes this one machine away from itself; the process that looks out for it would hold up a start.
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     ray.init(
         address="local",
         num_cpus=max(workers, os.cpu_count() or 1),

@@ -1,0 +1,125 @@
+"""The cluster files hold together: Ray accepts them, and what they name exists. No cloud is asked."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+CLUSTER = ROOT / "cluster"
+LAUNCHERS = ["aws", "gcp", "on-premises", "fake"]
+CLOUDS = ["aws", "gcp"]
+STARTED = ["aws", "gcp", "on-premises"]
+
+
+def launcher(name: str) -> dict[str, Any]:
+    return dict(yaml.safe_load((CLUSTER / f"{name}.yaml").read_text()))
+
+
+def validate(config: dict[str, Any]) -> None:
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
+    # What the fake provider would fill in does not come with Ray's wheel: its file is complete as it is.
+    fake = config["provider"]["type"] == "fake_multinode"
+    validate_config(config if fake else prepare_config(config))
+
+
+def start_commands(name: str) -> tuple[str, str]:
+    config = launcher(name)
+    return config["head_start_ray_commands"][-1], config["worker_start_ray_commands"][-1]
+
+
+def assigned(command: str) -> dict[str, str]:
+    """The variables that a start command sets, by `set -a` for Ray too."""
+    assert command.startswith("set -a; . ~/addresses.env; ")
+    return dict(re.findall(r"(\w+)=([^; ]+);", command))
+
+
+@pytest.mark.parametrize("name", LAUNCHERS)
+def test_ray_accepts_it(name: str) -> None:
+    validate(launcher(name))
+
+
+@pytest.mark.parametrize("name", LAUNCHERS)
+def test_a_key_that_ray_does_not_know_is_refused(name: str) -> None:
+    from jsonschema import ValidationError
+
+    with pytest.raises(ValidationError, match="min_wrokers"):
+        validate(launcher(name) | {"min_wrokers": 1})
+
+
+def test_every_launcher_is_tested() -> None:
+    beside = {"runtime-env"}
+    assert {path.stem for path in CLUSTER.glob("*.yaml")} == {*LAUNCHERS, *beside}
+
+
+@pytest.mark.parametrize("name", CLOUDS)
+def test_idle_it_costs_the_head_and_nothing_else(name: str) -> None:
+    types = launcher(name)["available_node_types"]
+    head = types.pop(launcher(name)["head_node_type"])
+    assert head["resources"] == {"CPU": 0}
+    assert not is_spot(head["node_config"])
+    assert len(types) >= 2
+    for kind in types.values():
+        assert kind["min_workers"] == 0 < kind["max_workers"]
+        assert 0 < kind["idle_timeout_s"] <= 300
+        assert kind["resources"]["GPU"] > 0
+        assert is_spot(kind["node_config"])
+
+
+def is_spot(node: dict[str, Any]) -> bool:
+    aws = node.get("InstanceMarketOptions", {}).get("MarketType") == "spot"
+    return aws or any(one.get("provisioningModel") == "SPOT" for one in node.get("scheduling", []))
+
+
+@pytest.mark.parametrize("name", STARTED)
+def test_a_token_is_asked_for_and_the_dashboard_stays_at_home(name: str) -> None:
+    mounts = launcher(name)["file_mounts"]
+    for command in start_commands(name):
+        said = assigned(command)
+        assert said["RAY_AUTH_MODE"] == "token"
+        assert said["RAY_AUTH_TOKEN_PATH"].replace("~", "/home/ray") in mounts
+        assert subprocess.run(["bash", "-n", "-c", command], check=False).returncode == 0
+    head, _ = start_commands(name)
+    assert "--dashboard-host=127.0.0.1" in head
+
+
+@pytest.mark.parametrize("name", STARTED)
+def test_what_it_mounts_is_there_or_the_users_own(name: str) -> None:
+    for local in launcher(name)["file_mounts"].values():
+        assert local == "~/.ray/auth_token" or (ROOT / local).is_file()
+    assert "cluster/Dockerfile" in (CLUSTER / f"{name}.yaml").read_text()
+
+
+@pytest.mark.parametrize("name", STARTED)
+def test_only_where_machines_come_by_themselves_a_job_waits_for_them(name: str) -> None:
+    head, worker = map(assigned, start_commands(name))
+    assert head.get("JOINTDISTILL_AUTOSCALES") == ("1" if name in CLOUDS else None)
+    assert "JOINTDISTILL_AUTOSCALES" not in worker
+
+
+def test_each_name_in_an_environment_is_read_by_somebody() -> None:
+    code = "\n".join(path.read_text() for path in (ROOT / "platform").rglob("*.py"))
+    files = [CLUSTER / "addresses.env", *(CLUSTER / f"{name}.yaml" for name in STARTED)]
+    names = {name for file in files for name in re.findall(r"\b([A-Z_]+)=", file.read_text())}
+    assert {"JOINTDISTILL_STORAGE", "MLFLOW_TRACKING_URI"} <= names
+    assert {name for name in names if not name.startswith("RAY_") and name not in code} == set()
+
+
+def test_no_secret_lies_in_a_cluster_file() -> None:
+    for file in (path for path in CLUSTER.rglob("*") if path.is_file()):
+        assert not re.search(r"(SECRET\w*|PASSWORD|ACCESS_KEY\w*|AUTH_TOKEN)\s*[:=]", file.read_text()), file
+
+
+def test_the_image_has_the_versions_that_were_tested() -> None:
+    said = (CLUSTER / "Dockerfile").read_text()
+    assert "FROM python:3.11-" in said
+    assert 'requires-python = ">=3.11"' in (ROOT / "pyproject.toml").read_text()
+    copied = re.findall(r"^COPY (?:--\S+ )*(\S+) ", said, re.MULTILINE)
+    assert copied == ["constraints.txt", "platform", "jobs"]
+    assert all((ROOT / file).exists() for file in copied)

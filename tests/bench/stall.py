@@ -78,7 +78,7 @@ class Turns:
 
     def __init__(self, loop: Loop, order: list[str]) -> None:
         self.loop, self.order, self.mode = loop, order, "none"
-        self.writer, self.stream, self.keep = loop.outside.writer, loop.loader.stream, loop._snapshot
+        self.writer, self.stream, self.keep = loop.outside.writer, loop.loader.stream, loop.keeper.snapshot
         self.store = TimedStore(self.writer.snapshots.store)
         self.blocks: dict[str, list[Block]] = {mode: [] for mode in order}
         self.taken: list[float] = []
@@ -87,7 +87,7 @@ class Turns:
         """From now on the loop takes turns."""
         self.writer.snapshots.store = self.store
         self.loop.loader.stream = self.batches  # type: ignore[method-assign]
-        self.loop._snapshot = self.snapshot  # type: ignore[method-assign]
+        self.loop.keeper.snapshot = self.snapshot  # type: ignore[method-assign]
         self.loop._listen = lambda teachers: None  # type: ignore[method-assign]  # it would fall into one block
 
     def batches(self, start: int, stop: int, *, pin: bool = False) -> Iterator[Batch]:
@@ -107,7 +107,7 @@ class Turns:
         yield from self.stream(stop - 1, stop)
 
     def snapshot(self, wait: bool) -> None:
-        """`Loop._snapshot`, in the way of this block."""
+        """`Keeper.snapshot`, in the way of this block."""
         if self.mode == "none":
             return
         self.taken.append(time.perf_counter())

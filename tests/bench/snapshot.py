@@ -1,6 +1,6 @@
 """What fault tolerance costs: how long training waits for its snapshots, and how long a restart takes.
 
-    python tests/bench/snapshot.py --pairs 6 --kills 3
+    python tests/bench/snapshot.py --pairs 4 --kills 3
 
 Stall: a student of 25.6 M parameters (AdamW; live teachers; one thread) with a snapshot every 50 steps to
 a real S3 (Ceph's RGW) on the same cores. Blocks of 50 steps take turns in one process, so that whatever else
@@ -48,9 +48,9 @@ import stall
 def main() -> None:
     """Measure, and print one JSON object."""
     arguments = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    arguments.add_argument("--pairs", type=int, default=6, help="pairs of blocks; 0 leaves the stall out")
+    arguments.add_argument("--pairs", type=int, default=4, help="pairs of blocks; 0 leaves the stall out")
     arguments.add_argument("--kills", type=int, default=3, help="of each kind; 0 leaves the restart out")
-    arguments.add_argument("--batch", type=int, default=4, help="images a step of the large student")
+    arguments.add_argument("--batch", type=int, default=2, help="images a step of the large student")
     asked = arguments.parse_args()
     load, said = os.getloadavg()[0], {}
     with TemporaryDirectory(prefix="jd-bench-") as folder:

@@ -66,11 +66,10 @@ def submit(submission: Submission, show: Show) -> int:
     _refuse_unfit(submission)
     client = _client(submission.address)
     name, runs = _attempt(client, submission.job)
-    if runs:
-        show(f"{name} is running already: following it.\n")
-    else:
-        _hand_over(client, submission, name)
+    if not runs and _hand_over(client, submission, name):
         show(f"Submitted {name}. To stop it, with a snapshot: ray job stop {name}\n")
+    else:
+        show(f"{name} is running already: following it.\n")
     if not submission.wait:
         return 0
     try:
@@ -78,6 +77,11 @@ def submit(submission: Submission, show: Show) -> int:
     except KeyboardInterrupt:
         show(f"\n{name} goes on: the same command follows it again, and `ray job stop {name}` ends it.\n")
         return 130
+    except Exception as lost:  # whatever the network has to offer
+        raise Refusal(
+            f"Lost sight of {name} ({lost}): the same command follows it again, or goes on from its last "
+            "snapshot where it is gone."
+        ) from lost
     return _exit_code(client, name, show)
 
 
@@ -127,7 +131,8 @@ def _attempt(client: Any, name: str) -> tuple[str, bool]:
     raise AssertionError("count() has no end")
 
 
-def _hand_over(client: Any, submission: Submission, name: str) -> None:
+def _hand_over(client: Any, submission: Submission, name: str) -> bool:
+    """Submit; false where the same command, given elsewhere, was faster."""
     environment = cast("dict[str, Any]", yaml.safe_load(RUNTIME_ENV.read_text()))
     environment["working_dir"] = str(ROOT)
     try:
@@ -139,7 +144,10 @@ def _hand_over(client: Any, submission: Submission, name: str) -> None:
             entrypoint_memory=int(submission.memory_gb * 2**30) or None,
         )
     except RuntimeError as refused:
+        if name in {job.submission_id for job in client.list_jobs()}:
+            return False
         raise Refusal(f"The cluster did not take {name}: {_last_line(str(refused))}") from refused
+    return True
 
 
 async def _follow(client: Any, name: str, show: Show) -> None:

@@ -54,7 +54,9 @@ def pods(name: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("name", FILES)
 def test_kuberay_and_kubernetes_accept_it(name: str) -> None:
     manifest = read(name)
-    assert manifest["apiVersion"] == "ray.io/v1"
+    if manifest["apiVersion"] != "ray.io/v1":
+        validate(manifest, KUBERNETES, strict=True)
+        return
     assert list(wrong(manifest["spec"], KNOWN[manifest["kind"]])) == []
     for pod in pods(name):
         validate(pod, KUBERNETES, strict=True)
@@ -88,8 +90,19 @@ def test_idle_it_costs_the_head_and_nothing_else() -> None:
 def test_nobody_enters_without_the_token() -> None:
     spec = read("raycluster.yaml")["spec"]
     assert spec["authOptions"] == {"mode": "token"}
-    assert spec["networkPolicy"] == {"mode": "DenyAllIngress"}
+    policy = read("networkpolicy.yaml")["spec"]
+    (label,) = policy["podSelector"]["matchLabels"].items()
+    assert label == ("ray.io/cluster", read("raycluster.yaml")["metadata"]["name"])
+    assert policy["policyTypes"] == ["Ingress"]
+    assert all(rule["from"] for rule in policy["ingress"])
     assert spec["headGroupSpec"]["serviceType"] == "ClusterIP"
+
+
+def test_a_job_obeys_the_operators_own_rules() -> None:
+    spec = read("rayjob.yaml")["spec"]
+    ends_its_cluster = spec.get("shutdownAfterJobFinishes", False)
+    assert ends_its_cluster or "ttlSecondsAfterFinished" not in spec
+    assert not (ends_its_cluster and "clusterSelector" in spec)
 
 
 def test_versions_entrypoints_and_addresses_are_those_of_this_folder() -> None:

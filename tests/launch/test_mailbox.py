@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import time
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
@@ -10,9 +13,10 @@ import pytest
 from ray.exceptions import RayActorError
 
 from jointdistill.launch import mailbox as boxes
-from jointdistill.launch.mailbox import Losses, Mailbox
+from jointdistill.launch.mailbox import Losses, Mailbox, Postman
+from jointdistill.launch.stop import StopSign
 from jointdistill.launch.work import Note
-from jointdistill.types import StepReport
+from jointdistill.types import StepReport, Stopped
 
 
 def notes(mailbox: Mailbox) -> list[str]:
@@ -94,3 +98,30 @@ def test_the_same_death_is_told_once_however_often_ray_tells_it(preempted: bool)
         losses.after_exception(None, {1: RayActorError(actor, preempted=preempted)})
     losses.after_exception(None, {0: RuntimeError("gloo: connection closed")})
     assert told.told == [([1], preempted)] * 4 + [([], False)]
+
+
+class Handle:
+    """Calls a mailbox as one calls an actor."""
+
+    def __init__(self, mailbox: Mailbox) -> None:
+        self._mailbox = mailbox
+
+    def __getattr__(self, name: str) -> SimpleNamespace:
+        return SimpleNamespace(remote=getattr(self._mailbox, name))
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_whoever_is_stopped_while_no_worker_is_there_ends_at_once(begun: bool) -> None:
+    mailbox, sign = Mailbox(3, 2, "CPU"), StopSign()
+    if begun:
+        mailbox.begin()
+    with (
+        patch.object(boxes.ray, "get", lambda answer: answer),
+        nullcontext() if begun else pytest.raises(Stopped, match="before it could keep a snapshot"),
+        sign,
+        sign.heard(),
+        Postman(Handle(mailbox), lambda message: None, sign, every_s=0.01),
+    ):
+        signal.raise_signal(signal.SIGTERM)
+        time.sleep(0.5)
+    assert mailbox.stopping()

@@ -21,12 +21,20 @@ def device_of(launch: Launch) -> Literal["cpu", "cuda"]:
     1. What the launch says.
     2. In a cluster that was there before: CUDA where it has a GPU now. The driver's machine may have none.
     3. CUDA where this machine has any.
+
+    Raises `Refusal` where machines are still to come, and nobody can see what they will have.
     """
     if launch.device == "auto" and launch.workers and "RAY_ADDRESS" in os.environ:
         with connected(0, "cpu"):
             import ray
 
-            return "cuda" if ray.cluster_resources().get("GPU", 0) else "cpu"
+            has_gpu = bool(ray.cluster_resources().get("GPU", 0))
+        if not has_gpu and _autoscales():
+            raise Refusal(
+                "This cluster grows by itself and has no GPU now: say --device cuda, so that one comes, or "
+                "--device cpu."
+            )
+        return "cuda" if has_gpu else "cpu"
     return launch.chosen_device
 
 
@@ -108,10 +116,13 @@ def _refuse_small(workers: int, device: str) -> None:
 
     kind = "GPU" if device == "cuda" else "CPU"
     there = ray.cluster_resources().get(kind, 0)
-    autoscales = bool(os.environ.get("JOINTDISTILL_AUTOSCALES"))
-    if there < workers and not autoscales:
+    if there < workers and not _autoscales():
         raise Refusal(
             f"{workers} workers need {workers} {kind}s and the cluster has {there:g}: lower --workers, add "
             f"nodes, {'give --device cpu, ' if kind == 'GPU' else ''}or set JOINTDISTILL_AUTOSCALES=1 where "
             "an autoscaler will bring them."
         )
+
+
+def _autoscales() -> bool:
+    return bool(os.environ.get("JOINTDISTILL_AUTOSCALES"))

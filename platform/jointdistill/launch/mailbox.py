@@ -11,6 +11,7 @@ import ray
 from ray.exceptions import RayActorError
 from ray.train import UserCallback
 
+from jointdistill.launch.stop import StopSign
 from jointdistill.launch.work import Message, Note
 from jointdistill.types import Refusal, StepReport
 
@@ -55,6 +56,10 @@ class Mailbox:
     def stopping(self) -> bool:
         """Whether the workers are asked to stop."""
         return self._stopping
+
+    def waits(self) -> bool:
+        """Whether no worker has begun since the start, or since the last loss."""
+        return self._since > 0
 
     def fail(self, failure: Exception) -> None:
         """A worker raised this: the run has failed, and workers that are started now have nothing to do."""
@@ -129,7 +134,8 @@ class Losses(UserCallback):  # type: ignore[misc]  # ray is read untyped
 
 class Postman:
     """Brings messages from a mailbox to whoever shows and records them, in a thread of its own, until the
-    block ends; what is still in the mailbox then is brought last. Back it brings the word to stop.
+    block ends; what is still in the mailbox then is brought last. Back it brings the word to stop; where no
+    worker is there to hear it, the block is ended.
 
     What a receiver raises is raised at the end of the block, unless something else is raised there already.
     """
@@ -138,10 +144,10 @@ class Postman:
         self,
         mailbox: Any,
         receive: Callable[[Message], None],
-        stop: threading.Event,
+        sign: StopSign,
         every_s: float = 0.3,
     ) -> None:
-        self._mailbox, self._receive, self._stop, self._every_s = mailbox, receive, stop, every_s
+        self._mailbox, self._receive, self._sign, self._every_s = mailbox, receive, sign, every_s
         self._failed: Exception | None = None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._walk, name="postman", daemon=True)
@@ -158,12 +164,15 @@ class Postman:
             raise self._failed
 
     def _walk(self) -> None:
-        told = False
+        told = insisted = False
         while not self._ended.wait(self._every_s):
-            if self._stop.is_set() and not told:
+            if self._sign.asked.is_set() and not told:
                 self._mailbox.stop.remote()
                 told = True
             self._bring()
+            if told and not insisted and ray.get(self._mailbox.waits.remote()):
+                self._sign.insist()
+                insisted = True
 
     def _bring(self) -> None:
         try:

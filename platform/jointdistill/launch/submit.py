@@ -8,7 +8,8 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -65,24 +66,37 @@ def submit(submission: Submission, show: Show) -> int:
     """
     _refuse_unfit(submission)
     client = _client(submission.address)
-    name, runs = _attempt(client, submission.job)
-    if not runs and _hand_over(client, submission, name):
-        show(f"Submitted {name}. To stop it, with a snapshot: ray job stop {name}\n")
-    else:
-        show(f"{name} is running already: following it.\n")
-    if not submission.wait:
-        return 0
+    with _losses_in_words(submission.job):
+        name, runs = _attempt(client, submission.job)
+        if not runs and _hand_over(client, submission, name):
+            show(f"Submitted {name}. To stop it, with a snapshot: ray job stop {name}\n")
+        else:
+            show(f"{name} is running already: following it.\n")
+        if not submission.wait:
+            return 0
+        try:
+            asyncio.run(_follow(client, name, show))
+        except KeyboardInterrupt:
+            show(f"\n{name} goes on: the same command follows it again, and `ray job stop {name}` ends it.\n")
+            return 130
+        return _exit_code(client, name, show)
+
+
+@contextmanager
+def _losses_in_words(name: str) -> Iterator[None]:
+    """Whatever a network has to offer, as one sentence."""
+    from aiohttp import ClientError
+    from ray.exceptions import RayError
+
     try:
-        asyncio.run(_follow(client, name, show))
-    except KeyboardInterrupt:
-        show(f"\n{name} goes on: the same command follows it again, and `ray job stop {name}` ends it.\n")
-        return 130
-    except Exception as lost:  # whatever the network has to offer
+        yield
+    except BrokenPipeError:
+        raise  # of whoever reads what we show
+    except (OSError, RuntimeError, RayError, ClientError) as lost:
         raise Refusal(
             f"Lost sight of {name} ({lost}): the same command follows it again, or goes on from its last "
             "snapshot where it is gone."
         ) from lost
-    return _exit_code(client, name, show)
 
 
 def _refuse_unfit(submission: Submission) -> None:
@@ -113,7 +127,7 @@ def _client(address: str) -> Any:
             f"The cluster at {where} asks for its token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN, or "
             "RAY_AUTH_TOKEN_PATH to a file with it."
         ) from refused
-    except (ConnectionError, RuntimeError) as away:
+    except (OSError, RuntimeError) as away:
         raise Refusal(
             f"No cluster answers at {where}: start it, or correct --address (the dashboard's port, 8265)."
         ) from away
@@ -143,7 +157,7 @@ def _hand_over(client: Any, submission: Submission, name: str) -> bool:
             entrypoint_num_cpus=submission.cpus or None,
             entrypoint_memory=int(submission.memory_gb * 2**30) or None,
         )
-    except RuntimeError as refused:
+    except (RuntimeError, ValueError) as refused:  # ValueError: more than 500 MB would have to travel
         if name in {job.submission_id for job in client.list_jobs()}:
             return False
         raise Refusal(f"The cluster did not take {name}: {_last_line(str(refused))}") from refused

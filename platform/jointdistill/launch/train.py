@@ -82,7 +82,7 @@ def _train_on_ray(work: Work, receive: Callable[[Message], None], sign: StopSign
     mailbox = actor.remote(work.launch.restarts, work.launch.workers, "GPU" if cuda else "CPU")
     with (
         tempfile.TemporaryDirectory(prefix="jd-train-") as scratch,
-        Postman(mailbox, receive, sign.asked),
+        Postman(mailbox, receive, sign),
         interruptible(),
     ):
         trainer = TorchTrainer(

@@ -84,7 +84,7 @@ class Clock:
 # -- in the Ray worker -----------------------------------------------------------------------------------
 
 
-def beside_a_plain_loop(config: dict[str, Any]) -> Outcome | None:
+def beside_a_plain_loop(config: dict[str, Any]) -> Outcome | str | None:
     """The real worker, but a plain loop takes turns with its job."""
     build = worker.build
 

@@ -10,7 +10,7 @@ import copy
 import math
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from kornia.enhance import (
     adjust_gamma,
     adjust_saturation_with_gray_subtraction,
 )
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from jointdistill.engine.loop import Loop
@@ -65,7 +65,7 @@ class PlainLoop:
         for batch, views in self.read_ahead(batches):
             loss = self.losses(self.augment(views, batch), batch).sum()
             self.optimiser.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(self.student.parameters(), 1.0)
             self.optimiser.step()
             self.schedule.step()
@@ -118,8 +118,8 @@ class PlainLoop:
     def losses(self, seen: Views, batch: Batch) -> Tensor:
         """[4] of labels and teachers, as the objective's terms have them."""
         with torch.no_grad():
-            depth = self.depth_teacher.network(seen.image)
-            segmentation = self.segmentation_teacher.network(seen.image)
+            depth = cast("nn.Module", self.depth_teacher.network)(seen.image)
+            segmentation = cast("nn.Module", self.segmentation_teacher.network)(seen.image)
         said: Prediction = self.student(seen.image)
         few = batch.labelled
         return torch.stack(

@@ -114,7 +114,7 @@ def build_in_turns(name: str, rounds: int, desk: Desk) -> Callable[..., Loop]:
     return built
 
 
-def on_ray(config: dict[str, Any]) -> Outcome | None:
+def on_ray(config: dict[str, Any]) -> Outcome | str | None:
     """The real worker, in turns."""
     desk = Desk(Path(config["work"].storage).parent / "turns")
     rounds = int((desk.folder / "rounds").read_text())

@@ -38,6 +38,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 from unittest.mock import patch
 
 import demo_sized
@@ -52,7 +53,8 @@ def main() -> None:
     arguments.add_argument("--kills", type=int, default=3, help="of each kind; 0 leaves the restart out")
     arguments.add_argument("--batch", type=int, default=2, help="images a step of the large student")
     asked = arguments.parse_args()
-    load, said = os.getloadavg()[0], {}
+    load = os.getloadavg()[0]
+    said: dict[str, Any] = {}
     with TemporaryDirectory(prefix="jd-bench-") as folder:
         print("drawing", file=sys.stderr, flush=True)
         experiment = demo_sized.prepare(Path(folder))

@@ -67,7 +67,7 @@ def main(images: int, rounds: int = 60) -> None:
         loss = past.loss(now, taught, batch)
         spent["loss"].append(time.process_time() - began)
         began = time.process_time()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         spent["backward"].append(time.process_time() - began)
         began = time.process_time()
         past.write(now, taught, batch)

@@ -40,7 +40,7 @@ class Submission:
     name: str = ""
     """Name of the job; empty: made of the command. One name runs once at a time."""
     cpus: float = 0.0
-    """Cores that the driver asks for; with 0 it runs on the head."""
+    """Cores that the driver asks for: with 0 it runs on the head, else on a worker, perhaps a spot one."""
     memory_gb: float = 0.0
     """Memory that the driver asks for."""
     wait: bool = True

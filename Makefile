@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: env demo test lint services smoke bench-draw bench-gain bench-overhead bench-scaling bench-snapshot
+.PHONY: env demo test lint services smoke bench-draw bench-gain bench-overhead bench-scaling bench-snapshot bench-sweep
 
 env: $(VENV)/.ready
 
@@ -36,5 +36,5 @@ lint: env
 smoke: env  ## the demo's whole way with a handful of steps, in a folder that is thrown away
 	$(BIN)/python -m jobs.demo --smoke
 
-bench-draw bench-gain bench-overhead bench-scaling bench-snapshot: bench-%: env  ## the last line is one JSON object
-	$(BIN)/python tests/bench/$*.py
+bench-draw bench-gain bench-overhead bench-scaling bench-snapshot bench-sweep: bench-%: env  ## the last line is one JSON object; FLAGS=--help says what each takes
+	$(BIN)/python tests/bench/$*.py $(FLAGS)

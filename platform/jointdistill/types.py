@@ -26,6 +26,10 @@ class Refusal(Exception):
     """Bad input: one plain sentence that names the thing and the remedy. A job prints it and exits with 2."""
 
 
+class Diverged(Refusal):
+    """Training led nowhere: the same run would do the same again."""
+
+
 class Stopped(BaseException):
     """The run was asked to stop, and did so with a snapshot."""
 

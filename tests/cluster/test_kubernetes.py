@@ -115,7 +115,9 @@ def test_versions_entrypoints_and_addresses_are_those_of_this_folder() -> None:
     dockerfile = (ROOT / "cluster" / "Dockerfile").read_text()
     assert f"COPY --chown=ray {script.split('/')[0]} jointdistill/" in dockerfile
     paths = yaml.safe_load(job["spec"]["runtimeEnvYAML"])["env_vars"]["PYTHONPATH"]
-    assert f"COPY --chown=ray platform {paths.removeprefix('/home/ray/')}" in dockerfile
+    code, jobs = paths.split(":")
+    assert f"COPY --chown=ray platform {code.removeprefix('/home/ray/')}" in dockerfile
+    assert f"COPY --chown=ray jobs {jobs.removeprefix('/home/ray/')}/jobs" in dockerfile
     for pod in pods("raycluster.yaml"):
         (container,) = pod["spec"]["containers"]
         assert container["envFrom"] == [{"configMapRef": {"name": "jointdistill-addresses"}}]

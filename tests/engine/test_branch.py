@@ -18,6 +18,7 @@ from jointdistill.nets.joint import Joint
 from jointdistill.store.objects import open_store
 from jointdistill.trajectory.own_past import OwnPast
 from jointdistill.types import Refusal
+from jointdistill.weighting.competence import Competence
 from jointdistill.weighting.equal import Equal
 from tests.engine import small
 
@@ -63,6 +64,22 @@ def test_another_weighting_starts_anew_on_the_old_student(folder: Path, first: O
     other = go(folder, "other", notes, origin="first@10", weighting=Equal())
     assert other.digest != first.digest
     assert any(note.endswith("with its student, trajectory 1.") for note in notes)
+
+
+def test_other_knobs_of_the_same_weighting_and_memory_go_on_with_what_it_knows(
+    folder: Path, first: Outcome
+) -> None:
+    notes: list[str] = []
+    knobs = {"weighting": Competence(gain=2.0, warmup_steps=5), "trajectory": (OwnPast(gain=0.3),)}
+    go(folder, "turned", notes, origin="first@10", **knobs)
+    (said,) = [note for note in notes if note.startswith("Going on from first@")]
+    assert said.endswith("with its student, optimiser, weighting, trajectory 1.")
+
+
+def test_another_memory_is_not_taken_over(folder: Path, first: Outcome) -> None:
+    notes: list[str] = []
+    go(folder, "smaller", notes, origin="first@10", trajectory=(OwnPast(points=8),))
+    assert any(note.endswith("with its student, optimiser, weighting.") for note in notes)
 
 
 def test_mlflow_knows_where_it_came_from(folder: Path, first: Outcome) -> None:

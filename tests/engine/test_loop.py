@@ -33,7 +33,11 @@ def reports(work: Work) -> dict[tuple[int, str], float]:
 def _points(message: object) -> dict[tuple[int, str], float]:
     if not isinstance(message, StepReport):
         return {}
-    return {(message.step, name): value for name, value in message.metrics.items() if name != "images_per_s"}
+    return {
+        (message.step, name): value
+        for name, value in message.metrics.items()
+        if name not in ("images_per_s", "teacher_s")
+    }
 
 
 def test_a_run_lowers_its_losses_and_reports_each_teacher(tmp_path):

@@ -23,7 +23,7 @@ from jointdistill.trajectory.own_past import OwnPast
 from jointdistill.types import StepReport
 from tests.engine import small
 
-OWN = {"images_per_s", "trajectory/gate_open"}
+OWN = {"images_per_s", "teacher_s", "trajectory/gate_open"}
 
 
 def train(work: Work, out: Path) -> None:

@@ -8,21 +8,21 @@ import os
 import socket
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from jointdistill.data.sampling import Sampling
 from jointdistill.engine.lineage import commit, package_digest
 from jointdistill.engine.subject import Subject
 from jointdistill.engine.tracked_run import TrackedRun
 from jointdistill.engine.tracking import Tracking
+from jointdistill.experiment import Experiment
 from jointdistill.store.objects import open_store
 from jointdistill.tasks.depth import Depth
 from jointdistill.types import Refusal
+from jointdistill.weighting.equal import Equal
 from tests.engine.tracked import report, subject, track
 
 
@@ -144,9 +144,9 @@ def test_a_server_that_does_not_answer_is_refused_without_its_password(tmp_path:
 
 
 def test_a_name_that_mlflow_cannot_take_is_refused(tracking: Tracking) -> None:
-    odd = replace(subject().experiment, tasks={"d!epth": Depth()}, sampling=Sampling())
+    odd = Experiment("odd", {"d!epth": Depth()}, Equal())
     with pytest.raises(Refusal, match="d!epth"):
-        tracking.open("demo-1", Subject(odd, "data-fingerprint", {}))
+        tracking.open("demo-1", Subject.of(odd, "data-fingerprint", {}))
 
 
 # -- outages -----------------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ def subject(seed: int = 0, **teachers: str) -> Subject:
     experiment = Experiment(
         "demo", {"depth": Depth()}, Equal(), sampling=Sampling(batch=4, labelled=4), seed=seed
     )
-    return Subject(experiment, "data-fingerprint", teachers)
+    return Subject.of(experiment, "data-fingerprint", teachers)
 
 
 def report(step: int, **metrics: float) -> StepReport:

@@ -37,6 +37,8 @@ FAULTS = {
     12: "MLflow fails, is slow, or its reply is lost",
     13: "two jobs write one run",
     14: "a worker that was thought dead comes back",
+    15: "`kill -9` of a sweep's driver",
+    16: "a clone's donor deletes its old snapshots",
     17: "a rank hangs",
     18: "another number of workers",
     19: "a teacher fails or answers NaN",

@@ -29,7 +29,7 @@ from jointdistill.trajectory.own_past import OwnPast
 from jointdistill.types import Batch, StepReport
 from tests.engine import small
 
-CLOCK = ("images_per_s",)
+CLOCK = ("images_per_s", "teacher_s")
 """Metrics that depend on the machine's mood."""
 EVERY = 3
 """Steps between two snapshots."""

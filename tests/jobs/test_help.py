@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from jobs import demo, distill, evaluate, predict, prepare, teach
+from jobs import demo, distill, evaluate, predict, prepare, sweep, teach
 
 COMMANDS = [
     (demo.main, []),
@@ -18,6 +18,8 @@ COMMANDS = [
     (evaluate.main, []),
     (predict.main, []),
     (prepare.main, ["scenes"]),
+    (sweep.main, ["weighting"]),
+    (sweep.main, ["weighting-schedule", "--searcher", "random"]),
     (teach.main, ["scenes-depth"]),
     (teach.main, ["scenes-segmentation"]),
 ]
@@ -48,4 +50,6 @@ def test_every_knob_is_described(
     assert len(found) >= 5
     for flag, said in found.items():
         meaning = re.sub(r"\(default:.*|\[?(INT|FLOAT|STR)\b.*?(?=  )|\{[^}]*\}|\[.*?\]", "", said)
-        assert flag.startswith(OF_A_MAPPING) or re.search(r"[a-z]{2,}", meaning), f"{flag}: {said}"
+        assert flag.replace("--base.", "--").startswith(OF_A_MAPPING) or re.search(r"[a-z]{2,}", meaning), (
+            f"{flag}: {said}"
+        )

@@ -51,4 +51,4 @@ def test_nothing_heavy_travels(tmp_path: Path) -> None:
 
 def test_workers_find_the_package() -> None:
     assert ENVIRONMENT["working_dir"] == "."
-    assert ENVIRONMENT["env_vars"] == {"PYTHONPATH": "platform", "MALLOC_ARENA_MAX": "1"}
+    assert ENVIRONMENT["env_vars"] == {"PYTHONPATH": "platform:.", "MALLOC_ARENA_MAX": "1"}

@@ -25,7 +25,9 @@ CHAMPION = model(0.20, 0.50, "champion")
 
 
 def test_changes_are_signed_by_what_is_better() -> None:
-    assert changes(model(0.15, 0.55), CHAMPION) == pytest.approx({"depth": 0.25, "segmentation": 0.10})
+    assert changes(TASKS, model(0.15, 0.55).scores, CHAMPION.scores) == pytest.approx(
+        {"depth": 0.25, "segmentation": 0.10}
+    )
     assert delta_m({"depth": 0.25, "segmentation": 0.10}) == pytest.approx(0.175)
 
 
@@ -83,5 +85,5 @@ def test_the_same_weights_stay_champion() -> None:
 
 def test_a_perfect_champion_can_be_matched_but_not_beaten() -> None:
     perfect = model(0.0, 1.0, "champion")
-    assert changes(model(0.0, 1.0), perfect) == {"depth": 0.0, "segmentation": 0.0}
+    assert changes(TASKS, model(0.0, 1.0).scores, perfect.scores) == {"depth": 0.0, "segmentation": 0.0}
     assert not judge(model(0.01, 1.0), perfect).champion

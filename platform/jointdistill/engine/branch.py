@@ -55,8 +55,8 @@ def go_on_from(origin: str, parts: Parts, store: Store, data: str) -> list[str]:
 
     1. The student always; it must be the same network.
     2. The optimiser where its rule, and what is trained beside the student, are the same.
-    3. The weighting where it is the same method with the same terms.
-    4. Each trajectory where its recipe, the tasks and the images are the same.
+    3. The weighting where it is the same method with the same terms; its knobs may be others.
+    4. Each trajectory where the tasks and the images are the same, and its recipe but for `free` knobs.
 
     Raises `Refusal` where the snapshot is damaged.
     """
@@ -74,17 +74,22 @@ def go_on_from(origin: str, parts: Parts, store: Store, data: str) -> list[str]:
     digests = {name: teacher.card.digest for name, teacher in parts.teachers.items()}
     same_terms = _alike(ours, theirs, "distil", "sampling") and digests == manifest.about.get("teachers")
     descent = _of(ours, "optimise", "optimiser") == _of(theirs, "optimise", "optimiser")
-    if same_terms and descent and _alike(ours, theirs, "weighting"):
+    weighting = snapshot.parts["weighting"]
+    same_method = _of(ours, "weighting", "recipe") == _of(theirs, "weighting", "recipe")
+    # A knob may decide what a method measures at all.
+    weighs_alike = same_terms and same_method and parts.weighting.state()[0].keys() == weighting[0].keys()
+    if weighs_alike and descent:
         restore_optimiser(parts, snapshot)
         taken.append("optimiser")
-    if same_terms and _alike(ours, theirs, "weighting"):
-        parts.weighting.load(snapshot.parts["weighting"])
+    if weighs_alike:
+        parts.weighting.load(weighting)
         taken.append("weighting")
-    known = cast("list[JSON]", theirs["trajectory"])
-    for place, source in enumerate(parts.trajectory):
-        mine = cast("list[JSON]", ours["trajectory"])[place]
-        if mine in known and manifest.about.get("data") == data:
-            source.load(snapshot.parts[f"trajectory-{known.index(mine)}"])
+    known = [_bound(recipe, ()) for recipe in cast("list[JSON]", theirs["trajectory"])]
+    for place, (recipe, source) in enumerate(zip(parts.experiment.trajectory, parts.trajectory, strict=True)):
+        mine = _bound(cast("list[JSON]", ours["trajectory"])[place], recipe.free)
+        fitting = [their for their, knobs in enumerate(known) if mine.items() <= knobs.items()]
+        if fitting and manifest.about.get("data") == data:
+            source.load(snapshot.parts[f"trajectory-{fitting[0]}"])
             taken.append(f"trajectory {place + 1}")
     if manifest.about.get("world") == parts.ranks.world:
         rng.restore(snapshot.parts[f"rng-{parts.ranks.rank}"][0])
@@ -101,6 +106,11 @@ def _experiment(store: Store, origin: str, run: str) -> dict[str, JSON]:
 
 def _alike(ours: Mapping[str, JSON], theirs: Mapping[str, JSON], *knobs: str) -> bool:
     return all(ours.get(knob) == theirs.get(knob) for knob in knobs)
+
+
+def _bound(recipe: JSON, free: tuple[str, ...]) -> dict[str, JSON]:
+    """A recipe's knobs without those that may differ."""
+    return {name: value for name, value in cast("dict[str, JSON]", recipe).items() if name not in free}
 
 
 def _of(experiment: Mapping[str, JSON], part: str, knob: str) -> JSON:

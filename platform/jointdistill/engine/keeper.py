@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import cast
+from typing import NoReturn, cast
 
 import torch
 
@@ -48,6 +48,8 @@ class Outside:
     """Whether a machine will be taken away. Called on all ranks together, every few seconds."""
     alive: Callable[[int], object] = lambda step: None
     """Hears of every step that is done."""
+    until: int = 0
+    """The step after which to stop, though it is not the last; 0: none. The student is evaluated there."""
 
 
 class Keeper:
@@ -147,14 +149,14 @@ class Keeper:
         Ranks must stop after the same step, so they agree on it as often as they talk anyway.
         """
         ranks = self.parts.ranks
-        if (ranks.world > 1 and step % STEPS) or step == self.parts.experiment.optimise.steps:
+        if step == self.parts.experiment.optimise.steps:
+            return
+        if step == self.outside.until:
+            self._stop(step)
+        if ranks.world > 1 and step % STEPS:
             return
         if self._anywhere(self.outside.asked_to_stop()):
-            self.snapshot(wait=True)
-            self.outside.writer.wait()
-            self._tell()
-            kept = self.outside.writer.published == step
-            raise Stopped(f"after step {step}, {'with a' if kept else 'without a new'} snapshot")
+            self._stop(step)
         due = ranks.first and time.perf_counter() - self._asked > WARNED_EVERY_S
         if not self._anywhere(due):
             return
@@ -164,6 +166,13 @@ class Keeper:
             self._say(f"A machine will be taken away: keeping a snapshot of step {step}.")
             self.snapshot(wait=True)
         self._warned = warned
+
+    def _stop(self, step: int) -> NoReturn:
+        self.snapshot(wait=True)
+        self.outside.writer.wait()
+        self._tell()
+        kept = self.outside.writer.published == step
+        raise Stopped(f"after step {step}, {'with a' if kept else 'without a new'} snapshot")
 
     def _anywhere(self, here: bool) -> bool:
         """Whether it is so on any rank; every rank must ask."""

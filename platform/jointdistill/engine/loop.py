@@ -14,7 +14,7 @@ from jointdistill.engine.parts import Parts
 from jointdistill.engine.step import train_step
 from jointdistill.engine.window import STEPS, Window
 from jointdistill.experiment import Launch
-from jointdistill.types import JSON, Refusal, Step, StepReport
+from jointdistill.types import JSON, Diverged, Step, StepReport
 
 SHOWN = 8
 """Images that a sentence names."""
@@ -73,7 +73,8 @@ class Loop:
             self._report(step)
         if step in self._anchors:
             self.outside.anchors.keep(step)
-        if self.launch.evaluate_every and step % self.launch.evaluate_every == 0 and not last:
+        due = self.launch.evaluate_every and step % self.launch.evaluate_every == 0
+        if (due or step == self.outside.until) and not last:
             self._send(step, _keys("val", self.examiner.validation_scores()))
         if step % self.launch.snapshot_every == 0 or last:
             self.keeper.snapshot(wait=last)
@@ -103,6 +104,7 @@ class Loop:
         images = self.parts.experiment.sampling.batch * (step - self._reported)
         metrics |= {
             "images_per_s": images / (now - self._since),
+            "teacher_s": self.parts.asking.read(),
             "learning_rate": recent[-1].learning_rate,
         }
         self._since, self._reported = now, step
@@ -124,7 +126,7 @@ class Loop:
         if recent and not any(bool(step.finite) for step in recent):
             unsound = _unsound(recent)
             named = f" (images {_some(unsound)})" if unsound else ""
-            raise Refusal(
+            raise Diverged(
                 f"No gradient was finite in the {len(recent)} steps before step {self.parts.step}{named}: "
                 "lower --optimise.learning-rate, or look at these images and their teachers' answers."
             )

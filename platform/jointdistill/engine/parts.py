@@ -18,6 +18,7 @@ from jointdistill.engine.objective import Objective
 from jointdistill.engine.optimise import Average, build_optimiser, build_schedule
 from jointdistill.engine.ranks import Ranks
 from jointdistill.engine.sharding import spread
+from jointdistill.engine.stopwatch import Stopwatch
 from jointdistill.experiment import Experiment, Launch
 from jointdistill.nets.joint import JointNet
 from jointdistill.tasks.base import Task
@@ -54,6 +55,10 @@ class Parts:
     stats: Stats = field(default_factory=Stats)
     step: int = 0
     """Optimiser steps done."""
+
+    def __post_init__(self) -> None:
+        self.asking = Stopwatch(self.ranks.device)
+        """How long teachers are asked."""
 
     @property
     def beside(self) -> list[nn.Parameter]:

@@ -214,6 +214,10 @@ class Snapshots:
         with suppress(AlreadyThere):
             self.store.put(f"runs/{self.run}/pins/{manifest.name}/{who}", b"")
 
+    def unpin(self, manifest: Manifest, who: str) -> None:
+        """Somebody does not need it any more."""
+        self.store.delete(f"runs/{self.run}/pins/{manifest.name}/{who}")
+
     def pinned(self) -> set[str]:
         """Names of the snapshots that somebody needs."""
         return {key.split("/")[-2] for key in self.store.list(f"runs/{self.run}/pins")}

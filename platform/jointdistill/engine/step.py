@@ -66,7 +66,8 @@ def forward_backward(batch: Batch, parts: Parts) -> Piece:
     """Forward and backward of a micro-batch, in the order of the method section."""
     batch = parts.augment(batch, parts.tasks)  # image [B, 3, H, W] in 0..1
     with parts.autocast():
-        taught = ask(parts.teachers, batch)  # {name: Prediction}, no gradient
+        with parts.asking.running():
+            taught = ask(parts.teachers, batch)  # {name: Prediction}, no gradient
         predicted = parts.student(batch.image)
     losses = parts.objective(predicted, taught, batch)  # [K, B]: one row a Term
     if Need.GRAM in parts.weighting.needs:

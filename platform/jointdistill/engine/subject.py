@@ -7,12 +7,14 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from mlflow.entities import Dataset, DatasetInput, Param
 
 from jointdistill.engine.lineage import commit, package_digest
 from jointdistill.experiment import Experiment
 from jointdistill.recipe import flatten
+from jointdistill.types import JSON
 
 IDENTITY = "jointdistill.identity"
 PACKAGE = "jointdistill.package"
@@ -23,25 +25,32 @@ _LONGEST_PARAM = 500
 class Subject:
     """What a run is a run of."""
 
-    experiment: Experiment
+    described: Mapping[str, JSON]
+    """All that it is made of, as plain JSON; its leaves are the record's parameters."""
+    identity: str
     data: str
     """Fingerprint of the data set."""
     teachers: Mapping[str, str]
     """Teacher → digest."""
     data_set: str = ""
     """What the data set calls itself."""
+    origin: str = ""
+    """RUN@STEP of the snapshot that it goes on from."""
     from_run: str = ""
-    """MLflow's id of the run whose snapshot it goes on from."""
+    """MLflow's id of the run whose snapshot that is."""
+    parent: str = ""
+    """MLflow's id of the sweep that it is a trial of."""
 
-    @property
-    def identity(self) -> str:
-        """See `Experiment.identity`."""
-        return self.experiment.identity(self.data, self.teachers)
+    @classmethod
+    def of(cls, experiment: Experiment, data: str, teachers: Mapping[str, str], data_set: str = "") -> Self:
+        """The subject of an experiment's run."""
+        identity = experiment.identity(data, teachers)
+        return cls(experiment.describe(), identity, data, teachers, data_set, experiment.origin)
 
     def params(self) -> list[Param]:
-        """The experiment's leaves. Nothing else is recorded of how it was started: no flag, no variable of
-        the environment, so no secret."""
-        leaves = flatten(self.experiment.describe())
+        """The leaves of what it is made of. Nothing else is recorded of how it was started: no flag, no
+        variable of the environment, so no secret."""
+        leaves = flatten(dict(self.described))
         return [Param(name, str(value)[:_LONGEST_PARAM]) for name, value in leaves.items()]
 
     def tags(self) -> dict[str, str]:
@@ -61,9 +70,10 @@ class Subject:
 
     @property
     def _lineage(self) -> dict[str, str]:
-        if not self.experiment.origin:
-            return {}
-        return {"jointdistill.from": self.experiment.origin, "jointdistill.from_run": self.from_run}
+        nested = {"mlflow.parentRunId": self.parent} if self.parent else {}
+        if not self.origin:
+            return nested
+        return nested | {"jointdistill.from": self.origin, "jointdistill.from_run": self.from_run}
 
     def dataset(self) -> DatasetInput:
         """The data set, as MLflow's pages list it."""

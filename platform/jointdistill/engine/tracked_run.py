@@ -31,7 +31,8 @@ from jointdistill.types import Refusal, StepReport
 
 log = logging.getLogger(__name__)
 
-_PARAMS_A_BATCH = 100
+_PARAMS_A_BATCH, _POINTS_A_BATCH = 100, 1000
+"""What a server takes at once."""
 _POINTS = "points/"
 _LONG_S, _REST = 1.0, 10
 """After a failure that took this long nothing is sent for so many times as long: a server that lets its
@@ -70,22 +71,23 @@ class TrackedRun:
             series = self.client.get_metric_history(self.run_id, name)
             self._written.setdefault(name, set()).update(point.step for point in series)
 
-    def report(self, report: StepReport) -> None:
-        """Write an interval's metrics in one batch.
+    def report(self, *reports: StepReport) -> None:
+        """Write the metrics of an interval, or of several, in one batch.
 
         A resumed run walks again over the steps since its snapshot; what was written for them stays.
         """
-        new = [name for name in report.metrics if report.step not in self._written.setdefault(name, set())]
-        points = [
-            {"key": name, "value": report.metrics[name], "timestamp": report.time_ms, "step": report.step}
-            for name in new
-        ]
-        for name in new:
-            self._written[name].add(report.step)
-        if points:
-            content = "".join(f"{json.dumps(point)}\n" for point in points).encode()
+        lines = []
+        for report in reports:
+            for name, value in report.metrics.items():
+                written = self._written.setdefault(name, set())
+                if report.step not in written:
+                    written.add(report.step)
+                    point = {"key": name, "value": value, "timestamp": report.time_ms, "step": report.step}
+                    lines.append(f"{json.dumps(point)}\n")
+        for first in range(0, len(lines), _POINTS_A_BATCH):
+            content = "".join(lines[first : first + _POINTS_A_BATCH]).encode()
             # Two reports may fall on one step: the digest keeps them apart.
-            self._send(f"{_POINTS}{report.step:09d}-{sha256(content)[:8]}.jsonl", content)
+            self._send(f"{_POINTS}{reports[-1].step:09d}-{sha256(content)[:8]}.jsonl", content)
 
     def picture(self, name: str, png: bytes) -> None:
         """Keep a PNG as `pictures/NAME`."""
@@ -94,6 +96,10 @@ class TrackedRun:
     def file(self, path: str, content: bytes) -> None:
         """Keep a file as an artifact: a report in Markdown, a figure, a table."""
         self._send(path, content)
+
+    def tag(self, name: str, value: str) -> None:
+        """Say something of the run that may change. Where MLflow is away it is left out."""
+        self._try(f"the tag {name}", lambda: self.client.set_tag(self.run_id, name, value))
 
     def __enter__(self) -> Self:
         return self

@@ -29,7 +29,7 @@ def device_of(launch: Launch) -> Literal["cpu", "cuda"]:
             import ray
 
             has_gpu = bool(ray.cluster_resources().get("GPU", 0))
-        if not has_gpu and _autoscales():
+        if not has_gpu and autoscales():
             raise Refusal(
                 "This cluster grows by itself and has no GPU now: say --device cuda, so that one comes, or "
                 "--device cpu."
@@ -116,7 +116,7 @@ def _refuse_small(workers: int, device: str) -> None:
 
     kind = "GPU" if device == "cuda" else "CPU"
     there = ray.cluster_resources().get(kind, 0)
-    if there < workers and not _autoscales():
+    if there < workers and not autoscales():
         raise Refusal(
             f"{workers} workers need {workers} {kind}s and the cluster has {there:g}: lower --workers, add "
             f"nodes, {'give --device cpu, ' if kind == 'GPU' else ''}or set JOINTDISTILL_AUTOSCALES=1 where "
@@ -124,5 +124,6 @@ def _refuse_small(workers: int, device: str) -> None:
         )
 
 
-def _autoscales() -> bool:
+def autoscales() -> bool:
+    """Whether the cluster brings machines where some are missing, as the environment says."""
     return bool(os.environ.get("JOINTDISTILL_AUTOSCALES"))

@@ -93,25 +93,33 @@ _METHODS = "Methods are chosen by a word, and their knobs are then flags:"
 
 def _swap(experiment: Experiment, flags: Sequence[str]) -> tuple[Experiment, list[str]]:
     """Take `--weighting WORD` and `--trajectory WORD[,WORD]` out of the flags and put the methods in."""
+    words, rest = take_words(flags, "--weighting", "--trajectory")
+    if "--weighting" in words:
+        weighting: Any = method(_weightings(), words["--weighting"], "--weighting")()
+        experiment = replace(experiment, weighting=weighting)
+    if "--trajectory" in words:
+        asked = [word for word in words["--trajectory"].split(",") if word and word != "none"]
+        sources: Any = tuple(method(_trajectories(), word, "--trajectory")() for word in asked)
+        experiment = replace(experiment, trajectory=sources)
+    return experiment, rest
+
+
+def take_words(flags: Sequence[str], *names: str) -> tuple[dict[str, str], list[str]]:
+    """The words that some flags are given, as `--flag WORD` or `--flag=WORD`, and the other flags."""
+    words: dict[str, str] = {}
     rest: list[str] = []
     coming = iter(flags)
     for flag in coming:
         name, joined, word = flag.partition("=")
-        if name not in {"--weighting", "--trajectory"}:
-            rest.append(flag)
-            continue
-        word = word if joined else next(coming, "")
-        if name == "--weighting":
-            chosen = _method(_weightings(), word, name)()
-            experiment = replace(experiment, weighting=chosen)
+        if name in names:
+            words[name] = word if joined else next(coming, "")
         else:
-            words = [one for one in word.split(",") if one and one != "none"]
-            sources = tuple(_method(_trajectories(), one, name)() for one in words)
-            experiment = replace(experiment, trajectory=sources)
-    return experiment, rest
+            rest.append(flag)
+    return words, rest
 
 
-def _method(methods: Mapping[str, type[Recipe]], word: str, flag: str) -> Any:
+def method(methods: Mapping[str, type[Recipe]], word: str, flag: str) -> Any:
+    """The recipe that goes by a word. Raises `Refusal` for an unknown one."""
     if word not in methods:
         raise Refusal(f"{flag} knows no '{word}': choose {_either(methods)}.")
     return methods[word]

@@ -4,24 +4,52 @@ from __future__ import annotations
 
 import time
 from itertools import islice
+from typing import NamedTuple
 
 import psutil
 import torch
 from rich.table import Table
 from torch import nn
 
+from jointdistill.engine.loop import Loop
 from jointdistill.engine.ranks import Ranks
 from jointdistill.engine.step import train_step
 from jointdistill.engine.tracking import Tracking
 from jointdistill.experiment import Experiment, Launch
 from jointdistill.launch.run import result, settle
 from jointdistill.launch.train import tune_process
+from jointdistill.launch.work import Work
 from jointdistill.launch.worker import build
 from jointdistill.store.objects import open_store
 from jointdistill.store.registry import redacted
 
 PROBED = 4
-"""Steps that are tried; the first one only warms up."""
+"""Steps that are tried."""
+
+
+class Probe(NamedTuple):
+    """What a few steps told."""
+
+    loop: Loop
+    """Whose parts are used up."""
+    step_s: float
+    """Seconds a step, on as many workers as were asked for."""
+
+
+def probe(work: Work, launch: Launch, steps: int = PROBED) -> Probe:
+    """Train a few steps on copies that are thrown away; the first one only warms up."""
+    device = launch.device_here
+    tune_process(launch.threads, max(1, launch.workers))
+    loop = build(work, Ranks(device), lambda message: None)
+    parts = loop.parts
+    loop.examiner.teachers()
+    batches = islice(loop.loader.stream(0, steps), steps)
+    train_step(next(batches).to(device), parts).losses.sum().item()
+    begun, done = time.perf_counter(), 0
+    for batch in batches:
+        train_step(batch.to(device), parts).losses.sum().item()  # waits for the device
+        done += 1
+    return Probe(loop, (time.perf_counter() - begun) / max(1, done) / max(1, launch.workers))
 
 
 def plan(experiment: Experiment, launch: Launch) -> Table:
@@ -32,19 +60,10 @@ def plan(experiment: Experiment, launch: Launch) -> Table:
     """
     settled = settle(experiment, launch)
     work = settled.work
-    device = launch.device_here
-    tune_process(launch.threads, max(1, launch.workers))
-    loop = build(work, Ranks(device), lambda message: None)
-    parts = loop.parts
-    loop.examiner.teachers()
+    tried = probe(work, launch)
+    loop, parts, per_step_s = tried.loop, tried.loop.parts, tried.step_s
     Tracking.at(settled.tracking, work.card.name, open_store(work.storage))
-
-    batches = islice(loop.loader.stream(0, PROBED), PROBED)
-    train_step(next(batches).to(device), parts).losses.sum().item()
-    begun = time.perf_counter()
-    for batch in batches:
-        train_step(batch.to(device), parts).losses.sum().item()  # waits for the device
-    per_step_s = (time.perf_counter() - begun) / (PROBED - 1) / max(1, launch.workers)
+    device = parts.ranks.device
 
     rows = {
         "run": work.run + (" (finished already)" if result(open_store(work.storage), work.run) else ""),

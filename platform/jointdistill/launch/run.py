@@ -56,14 +56,14 @@ def run(experiment: Experiment, launch: Launch, watch: Watch) -> Outcome:
     def say(sentence: str) -> None:
         watch(Note(sentence))
 
-    tracking = _tracking(experiment, launch, say)
+    tracking = open_tracking(experiment, launch, say)
     settled = settle(experiment, launch)
     name, store = settled.work.run, open_store(settled.work.storage)
     done = result(store, name)
     finished = tracking.finished(name, settled.subject) if done else None
     if done and finished:
         say(f"{name} is finished already; --fresh runs it again.")
-        _register(finished, launch, store, name, watch)
+        register(finished, launch, store, name, watch)
         return done
     told = settled.work.launch
     if not done and "RAY_ADDRESS" not in os.environ:
@@ -75,20 +75,20 @@ def run(experiment: Experiment, launch: Launch, watch: Watch) -> Outcome:
         Hold(Claims(store, name), settled.work.owner, say),
     ):
         inscribe(store, settled)
-        if origin := settled.subject.experiment.origin:
+        if origin := settled.subject.origin:
             pin(store, origin, name)
         with tracking.open(name, settled.subject) as record, StopSign() as sign:
             work = replace(settled.work, about={**settled.work.about, "mlflow_run": record.run_id})
-            _retell(record, work, store)  # what an earlier driver heard and took with it
+            retell(record, name, store)  # what an earlier driver heard and took with it
             # A result without a finished record: training ended while MLflow was away.
             outcome = done or train(work, partial(_receive, watch, record), sign)
-            _retell(record, work, store)
+            retell(record, name, store)
             record.report(StepReport(experiment.optimise.steps, 0, final_metrics(outcome)))
-            _register(record, launch, store, name, watch)
+            register(record, launch, store, name, watch)
     return outcome
 
 
-def _tracking(experiment: Experiment, launch: Launch, say: Callable[[str], None]) -> Tracking:
+def open_tracking(experiment: Experiment, launch: Launch, say: Callable[[str], None]) -> Tracking:
     """The record's place. It is asked for first, since teachers may lie there too."""
     card, store = card_at(data_of(launch, experiment.data)), open_store(storage_of(launch), SOON_S)
     store.list("runs")  # a mistyped address is told at once
@@ -110,14 +110,14 @@ def settle(experiment: Experiment, launch: Launch) -> Settled:
         snapshots, manifest = find(store, experiment.origin)
         experiment = replace(experiment, origin=f"{snapshots.run}@{manifest.name}")
         from_run = str(manifest.about.get("mlflow_run", ""))
-    subject = Subject(experiment, card.fingerprint, digests, card.name, from_run)
+    subject = replace(Subject.of(experiment, card.fingerprint, digests, card.name), from_run=from_run)
     name = launch.run or f"{experiment.name}-{subject.identity[:10]}"
     # Workers need no address of MLflow, which may hold a password, and decide on nothing by themselves.
     cache = absolute(launch.cache, "--cache") if launch.cache else ""  # else each machine's own
     told = replace(launch, tracking="", cache=cache, device=device_of(launch))
     pinned_experiment = replace(experiment, teachers=pinned)
     run_name = attempt(store, name, subject, launch.fresh)
-    about = {**_rests_on(subject), "package": package_digest()}
+    about = {**rests_on(subject), "package": package_digest()}
     work = Work(pinned_experiment, told, run_name, storage, data, card, Owner.here(), about)
     return Settled(work, subject, tracking)
 
@@ -185,15 +185,14 @@ def _receive(watch: Watch, record: TrackedRun, message: Message) -> None:
             pass
 
 
-def _retell(record: TrackedRun, work: Work, store: Store) -> None:
+def retell(record: TrackedRun, name: str, store: Store) -> None:
     """Record what the run's snapshots know was reported. What is recorded already stays as it is."""
-    snapshots = Snapshots(store, work.run)
+    snapshots = Snapshots(store, name)
     newest = next(iter(snapshots.manifests()), None)
-    for report in snapshots.reports(until=newest.step if newest else 0):
-        record.report(report)
+    record.report(*snapshots.reports(until=newest.step if newest else 0))
 
 
-def _register(record: TrackedRun, launch: Launch, store: Store, name: str, watch: Watch) -> None:
+def register(record: TrackedRun, launch: Launch, store: Store, name: str, watch: Watch) -> None:
     """Register a finished run's model under the name that was asked for, if any."""
     if launch.register:
         watch(Note(_verdict(publish(record, launch.register, model_files(store, name)))))
@@ -214,10 +213,11 @@ def _refuse_another(name: str, there: Mapping[str, JSON], subject: Subject) -> N
 
 
 def _said_of(subject: Subject) -> dict[str, JSON]:
-    return {**_rests_on(subject), "experiment": subject.experiment.describe()}
+    return {**rests_on(subject), "experiment": dict(subject.described)}
 
 
-def _rests_on(subject: Subject) -> dict[str, JSON]:
+def rests_on(subject: Subject) -> dict[str, JSON]:
+    """What makes a run the one it is, for its files."""
     return {"identity": subject.identity, "data": subject.data, "teachers": dict(subject.teachers)}
 
 

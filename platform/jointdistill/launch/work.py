@@ -28,6 +28,8 @@ class Work:
     """The driver, which claims the run for its workers."""
     about: Mapping[str, JSON]
     """What each snapshot says of the run: identity, data, teachers, package, MLflow run."""
+    until: int = 0
+    """The step after which the workers stop for now, with a snapshot; 0: the last one."""
 
     @property
     def tasks(self) -> dict[str, Task]:

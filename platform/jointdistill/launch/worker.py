@@ -37,6 +37,7 @@ from jointdistill.launch.work import Message, Note, Outcome, Picture, Work
 from jointdistill.nets.saved import DESCRIPTION, Model, save
 from jointdistill.store.base import AlreadyThere
 from jointdistill.store.objects import open_store
+from jointdistill.types import Stopped
 
 PICTURES = 6
 """Validation images that a picture shows."""
@@ -73,7 +74,10 @@ def live(work: Work, send: Callable[[Message], None], ears: Ears = Ears()) -> Ou
     for sentence in loop.examiner.unchecked():
         say(Note(sentence))
     if loop.resume():
-        say(Note(f"Going on from step {loop.parts.step} of {loop.steps}."))
+        if 0 < work.until <= loop.parts.step < loop.steps:
+            raise Stopped(f"at step {loop.parts.step} already")
+        if "sweep" not in work.about:  # a trial does so at every rung
+            say(Note(f"Going on from step {loop.parts.step} of {loop.steps}."))
     elif origin := work.experiment.origin:
         store, data = loop.outside.writer.snapshots.store, work.card.fingerprint
         taken = go_on_from(origin, loop.parts, store, data)
@@ -157,6 +161,7 @@ def put_together(work: Work, ranks: Ranks, say: Callable[[Message], None], ears:
         asked_to_stop=ears.asked_to_stop,
         to_be_preempted=ears.to_be_preempted,
         alive=ears.alive,
+        until=work.until,
     )
     return Loop(parts, loader, examiner, launch, outside)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from jointdistill.nets.saved import Model
+from jointdistill.tasks.base import Task
 
 ALIAS = "champion"
 
@@ -32,7 +33,7 @@ def judge(candidate: Model, champion: Model | None) -> Verdict:
         return Verdict(
             False, "The champion learnt from other data or for other tasks: scores do not compare."
         )
-    change = changes(candidate, champion)
+    change = changes(champion.tasks, candidate.scores, champion.scores)
     gain = delta_m(change)
     said = f"Δm against the champion is {gain:+.2%}"
     for task, by in change.items():
@@ -43,13 +44,15 @@ def judge(candidate: Model, champion: Model | None) -> Verdict:
     return Verdict(gain > 0, f"{said}.")
 
 
-def changes(candidate: Model, reference: Model) -> dict[str, float]:
-    """Task → relative change of its headline metric, above 0 where the candidate is better; NaN where one
-    of the two has no score."""
+def changes(
+    tasks: Mapping[str, Task], scores: Mapping[str, float], reference: Mapping[str, float]
+) -> dict[str, float]:
+    """Task → relative change of its headline metric, above 0 where `scores` are better; NaN where one of the
+    two lacks it."""
     relative = {}
-    for name, task in reference.tasks.items():
+    for name, task in tasks.items():
         metric, more_is_better = next(iter(task.scores.items()))
-        new, old = (model.scores.get(f"{name}/{metric}", math.nan) for model in (candidate, reference))
+        new, old = (said.get(f"{name}/{metric}", math.nan) for said in (scores, reference))
         sign = 1 if more_is_better else -1
         relative[name] = 0.0 if new == old else sign * (new - old) / max(abs(old), 1e-12)
     return relative

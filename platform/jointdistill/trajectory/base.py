@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -87,6 +88,9 @@ class Trajectory(ABC):
 @dataclass(frozen=True)
 class TrajectoryRecipe(Recipe, ABC):
     """A source's knobs."""
+
+    free: ClassVar[tuple[str, ...]] = ()
+    """Knobs that do not touch what is remembered: a run with others may take a memory over."""
 
     def replayed(self, tasks: Mapping[str, Task]) -> Layout | None:
         """How to record the anchors of a teacher of these tasks, for `Setting.anchors`.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, final
+from typing import ClassVar, NamedTuple, final
 
 import torch
 from torch import Tensor
@@ -37,6 +37,8 @@ class OwnPast(TrajectoryRecipe):
     its `error`. After PS-KD (Kim et al., 2006.12000) and DER (Buzzega et al., 2004.07211), which keep
     whole outputs; the forgetting gate f and the points are this platform's.
     """
+
+    free: ClassVar[tuple[str, ...]] = ("gain", "ramp", "gate")
 
     gain: float = 0.1
     """Factor on the loss."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import NamedTuple, final
+from typing import ClassVar, NamedTuple, final
 
 import torch
 from torch import Tensor
@@ -38,6 +38,8 @@ class TeacherWay(TrajectoryRecipe):
     log ratio. Once m is the teacher's last anchor, the teacher itself says it better: the loss is 0.
     After RCO (Jin et al., 1904.09149), which keeps whole models.
     """
+
+    free: ClassVar[tuple[str, ...]] = ("gain", "delta", "ramp", "memory")
 
     gain: float = 0.1
     """Factor on the loss."""

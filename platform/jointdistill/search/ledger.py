@@ -1,0 +1,114 @@
+"""What a sweep knows of its trials while it runs: their points, their curves, their cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ray.tune import Callback, Stopper
+
+from jointdistill.search.answers import Answers
+from jointdistill.search.objective import Objective
+from jointdistill.search.space import Point, Space
+
+
+@dataclass
+class Course:
+    """How one trial went."""
+
+    name: str
+    point: Point
+    """As it is now; a population's members change theirs."""
+    run: str = ""
+    """The run that it trains now."""
+    curve: dict[int, dict[str, float]] = field(default_factory=dict)
+    """Step → score by name."""
+    gpu_hours: float = 0.0
+    failure: str = ""
+
+    @property
+    def step(self) -> int:
+        """How far it came."""
+        return max(self.curve, default=0)
+
+    def value(self, objective: Objective, step: int = 0) -> float:
+        """An objective after a step, or after the last one; NaN where it is not known."""
+        return self.curve.get(step or self.step, {}).get(objective.name, float("nan"))
+
+
+class Ledger(Callback):  # type: ignore[misc]  # ray is read untyped
+    """Keeps the books, in the driver, as Tune tells what happens."""
+
+    def __init__(
+        self,
+        answers: Answers,
+        space: Space,
+        objectives: tuple[Objective, ...],
+        say: Callable[[str], None],
+    ) -> None:
+        self._answers, self._space, self._objectives, self._say = answers, space, objectives, say
+        self._courses: dict[str, Course] = {}
+
+    def known(self) -> list[Point]:
+        """Where trials began when the sweep ran before."""
+        return self._answers.begun()
+
+    @property
+    def courses(self) -> list[Course]:
+        """All trials, the first one first."""
+        return [self._courses[name] for name in sorted(self._courses)]
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """See `Callback`."""
+        point = self._point(trial)
+        if str(trial) not in self._courses:
+            self._answers.begin(str(trial), point)
+            self._courses[str(trial)] = Course(str(trial), point)
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """See `Callback`."""
+        course, step = self._courses[str(trial)], int(result["step"])
+        course.point, course.run, course.failure = self._point(trial), result["run"], result["failure"]
+        course.gpu_hours += 0.0 if step in course.curve else result["gpu_hours"]
+        course.curve[step] = dict(result["values"])
+        told = ", ".join(f"{each.name} {course.value(each, step):.4g}" for each in self._objectives)
+        self._say(f"{trial} after step {step}: {course.failure or told}")
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """See `Callback`."""
+        course = self._courses.setdefault(str(trial), Course(str(trial), self._point(trial)))
+        course.failure = _last_line(trial)
+        self._say(f"{trial} failed: {course.failure}")
+
+    def _point(self, trial: Any) -> Point:
+        return {knob: trial.config[knob] for knob in self._space}
+
+
+class Spent(Stopper):  # type: ignore[misc]
+    """Ends a sweep once its trials have used up its GPU-hours."""
+
+    def __init__(self, gpu_hours: float, ledger: Ledger) -> None:
+        self._budget, self._ledger = gpu_hours, ledger
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """No trial ends by itself."""
+        return False
+
+    def stop_all(self) -> bool:
+        """See `Stopper`."""
+        return 0 < self._budget <= sum(course.gpu_hours for course in self._ledger.courses)
+
+
+def finished(courses: Iterable[Course], steps: int) -> list[Course]:
+    """The trials that came to their end."""
+    return [course for course in courses if course.step == steps and not course.failure]
+
+
+def _last_line(trial: Any) -> str:
+    """What Tune knows of a failure: a whole traceback, whose last line says what happened."""
+    error = trial.get_error()
+    lines = [line for line in str(error or "unknown").strip().splitlines() if line.strip()]
+    return lines[-1] if lines else "unknown"

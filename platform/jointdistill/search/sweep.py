@@ -1,0 +1,100 @@
+"""A sweep: one experiment, a space over its knobs, and how to search it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+
+from jointdistill.experiment import Experiment
+from jointdistill.recipe import describe, digest
+from jointdistill.search.objective import DELTA_M, Objective, objectives_of
+from jointdistill.search.schedulers.base import Race, SchedulerRecipe
+from jointdistill.search.schedulers.fifo import Fifo
+from jointdistill.search.searchers.base import SearcherRecipe
+from jointdistill.search.searchers.random import Random
+from jointdistill.search.space import Range, refuse_unfit
+from jointdistill.types import JSON, Refusal
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What is searched, and how. A contradiction in it dies here, before anything is read."""
+
+    name: str
+    """Names the sweep; its trials are the runs NAME-000, NAME-001 …"""
+    base: Experiment
+    """What is trained, but for the knobs of the space."""
+    space: Mapping[str, Range]
+    """Dotted name of a knob → the values it may take."""
+    objectives: tuple[str, ...] = (DELTA_M,)
+    """`delta_m` or any `task/metric`; several make a Pareto front."""
+    searcher: SearcherRecipe = field(default_factory=Random)
+    scheduler: SchedulerRecipe = field(default_factory=Fifo)
+    trials: int = 16
+    """How many at most; of a population its size."""
+    hours: float = 0.0
+    """After so long no trial begins or goes on; 0: no limit."""
+    gpu_hours: float = 0.0
+    """The same by what all trials together have used; 0: no limit."""
+    reference: Mapping[str, float] = field(default_factory=dict)
+    """`task/metric` → what Δm compares with; a teacher's own scores where it says nothing."""
+    seed: int = 0
+    """Of the points; the experiment has its own."""
+
+    def __post_init__(self) -> None:
+        if not self.space:
+            raise Refusal(f"The sweep '{self.name}' turns no knob: give its space at least one.")
+        if self.trials < 1 or self.hours < 0 or self.gpu_hours < 0:
+            raise Refusal("--trials must be at least 1, and --hours and --gpu-hours at least 0.")
+        refuse_unfit(self.base, self.space)
+        ranked = self.scheduler.ranks
+        if ranked and len(self.ranked_by) > 1:
+            raise Refusal(
+                f"--scheduler {_word(self.scheduler)} ranks by one number, and the sweep '{self.name}' has "
+                f"{len(self.ranked_by)} objectives: choose one, such as delta_m, or --scheduler fifo."
+            )
+        if ranked and self.ranked_by[0].only_at_the_end:
+            raise Refusal(
+                f"--scheduler {_word(self.scheduler)} ranks before the end, and {self.ranked_by[0].name} is "
+                "known only then: choose another objective, or --scheduler fifo."
+            )
+        if self.scheduler.clones and self.searcher.listens:
+            raise Refusal(
+                f"--scheduler {_word(self.scheduler)} turns the knobs itself: take --searcher random with it."
+            )
+        if self.scheduler.clones and self.trials < 2:
+            raise Refusal("A population needs at least 2 members: raise --trials.")
+        self.scheduler.build(self.race)  # what it cannot deal with, it says now
+
+    @property
+    def ranked_by(self) -> tuple[Objective, ...]:
+        """The objectives."""
+        return objectives_of(self.objectives, self.base)
+
+    @property
+    def steps(self) -> int:
+        """Of a whole trial."""
+        return self.base.optimise.steps
+
+    @property
+    def race(self) -> Race:
+        """What its scheduler must know."""
+        return Race(self.space, self.ranked_by[0], self.steps, self.seed)
+
+    @property
+    def budget(self) -> dict[str, float]:
+        """What may be spent."""
+        return {"trials": self.trials, "hours": self.hours, "gpu_hours": self.gpu_hours}
+
+    def describe(self) -> dict[str, JSON]:
+        """What makes it this sweep, as plain JSON. Its budget does not: a sweep may be given more."""
+        there = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {name: describe(value) for name, value in there.items() if name not in self.budget}
+
+    def identity(self, data: str, teachers: Mapping[str, str]) -> str:
+        """sha256 of what makes it this sweep, with its data and teachers."""
+        return digest({"sweep": self.describe(), "data": data, "teachers": dict(teachers)})
+
+
+def _word(recipe: SearcherRecipe | SchedulerRecipe) -> str:
+    return type(recipe).__module__.rsplit(".", 1)[-1]

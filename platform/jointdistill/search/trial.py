@@ -1,0 +1,259 @@
+"""A trial: a chain of segments, each from one rung to the next, between which nothing lives but snapshots.
+
+So a trial that is paused, moved, cloned or killed goes on exactly where it stood, in whatever process.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, NamedTuple, Self
+
+import pyarrow.fs
+from ray.train._internal.session import _TrainingResult
+from ray.tune import Checkpoint, Trainable
+
+from jointdistill.engine.branch import find, pin, refuse_unfit
+from jointdistill.engine.claims import Claims, Hold, Owner
+from jointdistill.engine.snapshot import Snapshots
+from jointdistill.engine.subject import Subject
+from jointdistill.experiment import Experiment
+from jointdistill.launch.run import Settled, inscribe, result
+from jointdistill.launch.stop import StopSign
+from jointdistill.launch.train import train
+from jointdistill.launch.work import Message, Note, Outcome, Work
+from jointdistill.search.answers import Answer, Answers
+from jointdistill.search.objective import values
+from jointdistill.search.space import Point, Space, turned
+from jointdistill.store.base import Store
+from jointdistill.store.objects import open_store
+from jointdistill.types import JSON, Diverged, StepReport, Stopped
+
+KEPT = 2
+"""Places of a trial whose snapshots stay pinned: whoever clones it begins before it is here again."""
+
+
+class Begun(NamedTuple):
+    """A run of a trial begins, or goes on."""
+
+    run: str
+    subject: Subject
+
+
+class Said(NamedTuple):
+    """Something that a run has to say."""
+
+    run: str
+    message: Message
+
+
+class Paused(NamedTuple):
+    """A run has an answer, and makes no step for now."""
+
+    run: str
+    step: int
+    answer: Answer
+    outcome: Outcome | None
+
+
+Post = Callable[[Begun | Said | Paused], object]
+Segment = Callable[[Work, Callable[[Message], None]], Outcome | None]
+
+
+def on_workers(work: Work, receive: Callable[[Message], None]) -> Outcome | None:
+    """A segment for real: in this process, or on Ray Train workers where there are several."""
+    try:
+        return train(work, receive, StopSign())
+    except Stopped:
+        return None
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a trial stands."""
+
+    run: str
+    step: int = 0
+    origin: str = ""
+    """The snapshot that the run went on from, where it is a clone."""
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """As Tune hands it around: a path that no file system has, since a snapshot is no file of Tune's."""
+        return Checkpoint(json.dumps(asdict(self)), filesystem=pyarrow.fs.LocalFileSystem())
+
+    @classmethod
+    def at(cls, checkpoint: Checkpoint) -> Self:
+        """The place that was handed around."""
+        return cls(**json.loads(checkpoint.path))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all trials of a sweep have in common."""
+
+    sweep: str
+    base: Experiment
+    """As it was written; a run's identity is of it."""
+    settled: Settled
+    """With its teachers pinned."""
+    space: Space
+    rungs: tuple[int, ...]
+    reference: Mapping[str, float]
+    gpus: float
+    """That a trial occupies."""
+    segment: Segment = on_workers
+
+    @property
+    def store(self) -> Store:
+        """Where everything lies."""
+        return open_store(self.settled.work.storage)
+
+    def settle(self, point: Point, place: Place) -> Settled:
+        """A trial's run, with everything it rests on."""
+        experiment = turned(self.base, self.space, point)
+        experiment = replace(experiment, origin=place.origin or experiment.origin)
+        subject, work = self.settled.subject, self.settled.work
+        digests = {name: subject.teachers[name] for name in experiment.heard}
+        mine = Subject.of(experiment, subject.data, digests, subject.data_set)
+        teachers = {name: work.experiment.teachers[name] for name in experiment.heard}
+        about: dict[str, JSON] = {
+            **work.about,
+            "identity": mine.identity,
+            "teachers": dict(digests),
+            "sweep": self.sweep,
+        }
+        told = replace(
+            work,
+            experiment=replace(experiment, teachers=teachers or experiment.teachers),
+            run=place.run,
+            owner=Owner.here(),
+            about=about,
+        )
+        return Settled(told, mine, self.settled.tracking)
+
+
+class Trial(Trainable):  # type: ignore[misc]  # ray is read untyped
+    """What Tune runs, pauses, moves and clones."""
+
+    def setup(self, config: dict[str, Any], plan: Plan, post: Post) -> None:
+        """See `Trainable`."""
+        self._plan, self._post = plan, post
+        self._answers = Answers(plan.store, plan.sweep)
+        self._pinned: list[Place] = []
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Be another trial, or the same one with other knobs; `restore` says where it stands."""
+        self._point: Point = {knob: new_config[knob] for knob in self._plan.space}
+        self._place = Place(self.trial_name)
+        self._settled = self._plan.settle(self._point, self._place)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Go on to the next rung."""
+        place, plan = self._place, self._plan
+        target = next(rung for rung in plan.rungs if rung > place.step)
+        self._post(Begun(place.run, self._settled.subject))
+        answer = self._answers.get(place.run, target)
+        if answer is None:
+            answer = self._train(target)
+            self._answers.put(place.run, target, answer)
+        # Told again where it was known: an earlier driver may have died before it wrote it down.
+        self._post(Paused(place.run, target, answer, result(plan.store, place.run)))
+        self._place = replace(place, step=target)
+        found = values(self._settled.work.tasks, answer.scores, plan.reference)
+        return {
+            **found,  # where Tune's schedulers look
+            "values": found,
+            "step": target,
+            "run": place.run,
+            "gpu_hours": answer.gpu_hours,
+            "failure": answer.failure,
+            "done": target == plan.rungs[-1] or bool(answer.failure),
+        }
+
+    def save(self, checkpoint_dir: str | None = None) -> _TrainingResult:
+        """Where it stands; somebody may go on from there, so the snapshot is kept."""
+        if self._place not in self._pinned and self._place.step:
+            self._pinned.append(self._place)
+            snapshots, manifest = find(self._plan.store, f"{self._place.run}@{self._place.step}")
+            snapshots.pin(manifest, self._plan.sweep)
+        while len(self._pinned) > KEPT:
+            old = self._pinned.pop(0)
+            snapshots, manifest = find(self._plan.store, f"{old.run}@{old.step}")
+            snapshots.unpin(manifest, self._plan.sweep)
+        return _TrainingResult(self._place.checkpoint, dict(self._last_result or {}))
+
+    def restore(self, checkpoint_path: Any) -> None:
+        """Stand where this trial stood; or, a clone, go on from where another one stands."""
+        there = Place.at(checkpoint_path.checkpoint)
+        if there.run.split(".at-")[0] != self.trial_name:
+            origin = f"{there.run}@{find(self._plan.store, f'{there.run}@{there.step}')[1].name}"
+            there = Place(f"{self.trial_name}.at-{there.step}", there.step, origin)
+        self._place = there
+        self._settled = self._plan.settle(self._point, there)
+
+    def _train(self, target: int) -> Answer:
+        """Compute the segment up to a rung."""
+        settled, store = self._settled, self._plan.store
+        work = replace(settled.work, until=0 if target == self._plan.rungs[-1] else target)
+        heard = Heard(self._post, work.run)
+        began = time.monotonic()
+        inscribe(store, settled)
+        if origin := settled.subject.origin:
+            self._answers.begin(work.run, self._point, origin)
+            refuse_unfit(store, origin, work.experiment)
+            pin(store, origin, work.run)
+        with Hold(Claims(store, work.run), work.owner, heard.say):
+            outcome, failure = None, ""
+            try:
+                outcome = self._plan.segment(work, heard)
+            except Diverged as diverged:
+                failure = str(diverged)
+        took = time.monotonic() - began
+        scores = (
+            outcome.row if outcome else {} if failure else heard.scores or _scores(store, work.run, target)
+        )
+        return Answer(
+            scores=scores,
+            seconds=took,
+            gpu_hours=took * self._plan.gpus / 3600,
+            teacher_s=heard.teacher_s * max(1, work.launch.workers),
+            failure=failure,
+        )
+
+
+class Heard:
+    """Passes on what a run says, and remembers of it what its trial must know."""
+
+    def __init__(self, post: Post, run: str) -> None:
+        self._post, self._run = post, run
+        self.scores: dict[str, float] = {}
+        self.teacher_s = 0.0
+
+    def __call__(self, message: Message) -> None:
+        """Take a message."""
+        if isinstance(message, StepReport):
+            said = message.metrics
+            self.teacher_s += said.get("teacher_s", 0.0)
+            found = {name.removeprefix("val/"): score for name, score in said.items() if name[:4] == "val/"}
+            self.scores = found or self.scores
+        self._post(Said(self._run, message))
+
+    def say(self, sentence: str) -> None:
+        """Pass on a sentence."""
+        self(Note(sentence))
+
+
+def _scores(store: Store, run: str, step: int) -> dict[str, float]:
+    """The scores after a step that was made before its trial was killed."""
+    told = [report for report in Snapshots(store, run).reports(until=step) if report.step == step]
+    return {
+        name.removeprefix("val/"): score
+        for report in told
+        for name, score in report.metrics.items()
+        if name.startswith("val/")
+    }

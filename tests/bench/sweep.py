@@ -1,0 +1,198 @@
+"""What a sweep saves: successive halving and a population beside random search, on the demo's data.
+
+16 configurations (four gains of the weighting times four learning rates), three seeds of the student:
+
+    random   every configuration to its end: the best there is to find
+    asha     the same 16 configurations, of which a third goes on at each rung
+    pbt      16 members of equal total cost, whose knobs move: does a schedule beat the best fixed setting?
+
+All of them judge by Δm on the validation split. Sweeps that are finished in the storage are not run again,
+so an interrupted bench goes on where it stopped.
+
+    python tests/bench/sweep.py --steps 300 --seeds 3
+
+The last line is JSON:
+
+    step_ratio      training steps of asha over those of random, the mean over seeds (target: at most 1/3)
+    miou_lost       points of mIoU by which asha's best is below random's; a value a seed (at most 0.5)
+    abs_rel_lost    by which share its AbsRel is above; a value a seed (at most 0.01)
+    pbt_gain        Δm of pbt's best minus that of random's best; a value a seed
+    start_s         from the start of a trial to its first step, in a new process and in one that had a trial
+                    before: medians (target: at most 4)
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from unittest.mock import patch
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from diary import Diary
+from gain import scores
+
+from jobs import distill, prepare, teach
+from jointdistill.experiment import Launch
+from jointdistill.launch.prepare import DataOrder
+from jointdistill.launch.prepare import prepare as draw
+from jointdistill.launch.work import Message, Note, Outcome, Work
+from jointdistill.search.conduct import Share, conduct
+from jointdistill.search.ledger import Ledger
+from jointdistill.search.report import Report
+from jointdistill.search.schedulers.asha import Asha
+from jointdistill.search.schedulers.base import SchedulerRecipe
+from jointdistill.search.schedulers.fifo import Fifo
+from jointdistill.search.schedulers.pbt import Pbt
+from jointdistill.search.space import Choice
+from jointdistill.search.sweep import Sweep
+
+SPACE = {
+    "weighting.gain": Choice((0.5, 1.0, 2.0, 4.0)),
+    "optimise.learning_rate": Choice((1e-3, 3e-3, 6e-3, 1.2e-2)),
+}
+ARMS: dict[str, SchedulerRecipe] = {"random": Fifo(), "asha": Asha(), "pbt": Pbt()}
+
+
+def main() -> None:
+    """Run the sweeps one after the other, and print what they say."""
+    arguments = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    arguments.add_argument("--steps", type=int, default=300, help="of a whole trial")
+    arguments.add_argument("--seeds", type=int, default=3)
+    arguments.add_argument("--teacher-steps", type=int, default=800)
+    asked = arguments.parse_args()
+    draw(DataOrder(prepare.scenes()))
+    teachers = [make() for make in (teach.scenes_depth, teach.scenes_segmentation)]
+    teachers = [replace(t, optimise=replace(t.optimise, steps=asked.teacher_steps)) for t in teachers]
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        list(pool.map(scores, teachers, [t.name for t in teachers]))
+    with TemporaryDirectory(prefix="jd-bench-") as folder:
+        diary = Diary(Path(folder))
+        found = {
+            (arm, seed): go(arm, seed, asked.steps, diary) for seed in range(asked.seeds) for arm in ARMS
+        }
+        starts = started(diary)
+    lost = [
+        {
+            "steps": found["asha", seed].steps_trained / found["random", seed].steps_trained,
+            "miou": 100 * (score(found, "random", seed, "segmentation/miou")
+                           - score(found, "asha", seed, "segmentation/miou")),
+            "abs_rel": score(found, "asha", seed, "depth/abs_rel")
+                       / score(found, "random", seed, "depth/abs_rel") - 1,
+            "pbt": score(found, "pbt", seed, "delta_m") - score(found, "random", seed, "delta_m"),
+        }
+        for seed in range(asked.seeds)
+    ]  # fmt: skip
+    print(
+        json.dumps(
+            {
+                "step_ratio": round(statistics.mean(each["steps"] for each in lost), 4),
+                "step_ratio_all": [round(each["steps"], 4) for each in lost],
+                "miou_lost": [round(each["miou"], 3) for each in lost],
+                "abs_rel_lost": [round(each["abs_rel"], 4) for each in lost],
+                "pbt_gain": [round(each["pbt"], 4) for each in lost],
+                "start_s": starts,
+                "steps": asked.steps,
+                "trials": 16,
+            }
+        )
+    )
+
+
+def go(arm: str, seed: int, steps: int, diary: Diary) -> Report:
+    """One sweep, or what it found."""
+    made = distill.scenes()
+    base = replace(made, seed=seed, optimise=replace(made.optimise, steps=steps), floors={})
+    name = f"bench-{arm}-{steps}-{seed}"
+    sweep = Sweep(name, base, SPACE, scheduler=ARMS[arm], trials=16, seed=seed)
+
+    def say(message: Message) -> None:
+        if isinstance(message, Note):
+            print(f"  {message.text}", file=sys.stderr, flush=True)
+
+    began = Ledger.on_trial_start
+
+    def noted(ledger: Ledger, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        diary.write(0, f"start {trial}")
+        began(ledger, iteration, trials, trial, **info)
+
+    with patch.object(Ledger, "on_trial_start", noted):
+        report = conduct(sweep, Launch(workers=0, threads=1), Share(), say, timed(str(diary.folder)))
+    best = report.best
+    assert best is not None
+    print(
+        f"{name}: {report.steps_trained} steps; best {best.point}: "
+        f"mIoU {100 * best.curve[steps]['segmentation/miou']:.2f}, "
+        f"AbsRel {best.curve[steps]['depth/abs_rel']:.4f}, Δm {best.curve[steps]['delta_m']:+.4f}",
+        flush=True,
+    )
+    return report
+
+
+def timed(folder: str) -> Callable[[Work, Callable[[Message], None]], Outcome | None]:
+    """The segment of a real trial, which tells its first step; a closure travels to Ray by value."""
+
+    def segment(work: Work, receive: Callable[[Message], None]) -> Outcome | None:
+        import json
+        import os
+        import time
+        from pathlib import Path
+
+        from jointdistill.launch.train import tune_process
+        from jointdistill.launch.worker import Ears, live
+        from jointdistill.types import Stopped
+
+        told: list[int] = []
+
+        def first(step: int) -> None:
+            if not told:
+                line = json.dumps([time.monotonic(), os.getpid(), 0, f"step {work.run}", step, 0.0])
+                with (Path(folder) / f"{os.getpid()}.jsonl").open("a") as mine:
+                    mine.write(f"{line}\n")
+            told.append(step)
+
+        tune_process(work.launch.threads, 1)
+        try:
+            return live(work, receive, Ears(alive=first))
+        except Stopped:
+            return None
+
+    return segment
+
+
+def started(diary: Diary) -> dict[str, float]:
+    """Median seconds from the start of a trial to its first step, by how old its process was."""
+    lines = diary.lines()
+    took: dict[str, list[float]] = {"new": [], "used": []}
+    seen: set[int] = set()
+    for line in lines:
+        if not line.what.startswith("step ") or line.number != 1:
+            continue
+        starts = [one.at for one in lines if one.what == f"start {line.what.split()[1]}" and one.at < line.at]
+        if starts:
+            took["used" if line.pid in seen else "new"].append(line.at - starts[-1])
+        seen.add(line.pid)
+    return {kind: round(statistics.median(times), 2) for kind, times in took.items() if times}
+
+
+def score(found: dict[tuple[str, int], Report], arm: str, seed: int, name: str) -> float:
+    """What the best student of a sweep is worth."""
+    best = found[arm, seed].best
+    assert best is not None
+    return best.curve[best.step][name]
+
+
+if __name__ == "__main__":
+    began_at = time.monotonic()
+    main()
+    print(f"{(time.monotonic() - began_at) / 60:.1f} min", file=sys.stderr)

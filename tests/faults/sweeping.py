@@ -1,0 +1,37 @@
+"""The driver of a sweep, to be hurt: `python -m tests.faults.sweeping FOLDER`.
+
+The last line says what the searcher knows at the end, as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from jointdistill.launch.command import carry_out
+from jointdistill.launch.work import Message, Note
+from jointdistill.search.conduct import Share, conduct
+from jointdistill.search.schedulers.asha import Asha
+from jointdistill.search.searchers.tpe import Tpe
+from tests.engine import small
+from tests.search import stub
+
+NAME, TRIALS = "hurt", 8
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Sweep, and tell each answer at once."""
+    folder = Path(arguments[0])
+    sweep = stub.sweep(folder, NAME, trials=TRIALS, searcher=Tpe(3), scheduler=Asha(10, 2))
+
+    def watch(message: Message) -> None:
+        if isinstance(message, Note):
+            print(message.text, flush=True)
+
+    report = conduct(sweep, small.launch(folder), Share(), watch)
+    print(json.dumps([[one.name, one.point, one.step] for one in report.courses]), flush=True)
+
+
+if __name__ == "__main__":
+    carry_out(main)

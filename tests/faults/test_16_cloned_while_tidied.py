@@ -1,0 +1,82 @@
+"""Row 16: a member of a population is cloned while the donor goes on and deletes its old snapshots."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from jointdistill.engine.branch import find
+from jointdistill.engine.retention import tidy
+from jointdistill.engine.snapshot import Snapshots
+from jointdistill.launch.work import Message
+from jointdistill.search.answers import Answers
+from jointdistill.search.conduct import Share, prepare
+from jointdistill.search.schedulers.pbt import Pbt
+from jointdistill.search.trial import Place, Plan, Trial
+from jointdistill.store.objects import open_store
+from jointdistill.types import Refusal
+from tests.engine import small
+from tests.search import stub
+
+
+class Stand:
+    """A trial without Tune around it."""
+
+    def __init__(self, plan: Plan, name: str, gain: float) -> None:
+        self.trial = Trial.__new__(Trial)
+        self.trial._trial_info = type("Info", (), {"trial_name": name})()
+        self.trial._last_result = None
+        self.trial.setup({"weighting.gain": gain, "weighting.temperature": 1.0}, plan, lambda posted: None)
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    sweep = stub.sweep(tmp_path, "cloned", trials=2, scheduler=Pbt(every=10))
+    return prepare(sweep, small.launch(tmp_path), Share())[1]
+
+
+def test_row_16_a_clone_reads_a_pinned_snapshot(tmp_path: Path, plan: Plan, record_property) -> None:
+    donor = Stand(plan, "cloned-000", gain=1.0).trial
+    donor.step()
+    handed = donor.save()
+    place = Place.at(handed.checkpoint)
+    assert place == Place("cloned-000", 10)
+    store = open_store(str(tmp_path / "storage"))
+    snapshots = Snapshots(store, "cloned-000")
+    donor.step()
+    donor.step()  # three snapshots: the first is neither among the newest nor, but for its pin, worth keeping
+    assert [manifest.step for manifest in snapshots.manifests()][-1] == 10
+    snapshots.delete(snapshots.manifests()[1].name)
+    tidy(snapshots, claim=99)
+    clone = Stand(plan, "cloned-001", gain=2.0).trial
+    clone.restore(handed)
+    said: list[Message] = []
+    clone._post = said.append
+    assert clone.step()["step"] == 20
+    assert Answers(store, "cloned").point("cloned-001.at-10")[0]["weighting.gain"] == 2.0
+    notes = [str(posted) for posted in said]
+    assert any("with its student, optimiser, weighting" in note for note in notes)
+    record_property("lost", "nothing")
+    record_property("recomputed", "nothing")
+
+
+def test_row_16_pins_follow_their_trial(tmp_path: Path, plan: Plan) -> None:
+    donor = Stand(plan, "cloned-000", gain=1.0).trial
+    snapshots = Snapshots(open_store(str(tmp_path / "storage")), "cloned-000")
+    pinned = []
+    for _ in plan.rungs[:-1]:
+        donor.step()
+        donor.save()
+        pinned.append(sorted(int(name.split("-")[0]) for name in snapshots.pinned()))
+    assert pinned == [[10], [10, 20], [20, 30]]
+
+
+def test_row_16_a_clone_of_what_is_gone_says_so(tmp_path: Path, plan: Plan) -> None:
+    donor = Stand(plan, "cloned-000", gain=1.0).trial
+    donor.step()
+    handed = donor.save()
+    snapshots, manifest = find(plan.store, "cloned-000@10")
+    snapshots.delete(manifest.name)
+    with pytest.raises(Refusal, match=r"the run 'cloned-000' has no snapshot of that step"):
+        Stand(plan, "cloned-001", gain=2.0).trial.restore(handed)

@@ -1,0 +1,230 @@
+"""Whole sweeps under a Ray of their own: real trials in miniature, and many that train nothing."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from jointdistill.engine.claims import Claims, Hold, Owner
+from jointdistill.engine.snapshot import Snapshots
+from jointdistill.launch.cluster import connected
+from jointdistill.launch.run import result, run
+from jointdistill.launch.work import Message, Note
+from jointdistill.search.answers import Answers
+from jointdistill.search.conduct import Share, conduct
+from jointdistill.search.report import Report
+from jointdistill.search.schedulers.asha import Asha
+from jointdistill.search.schedulers.pbt import Pbt
+from jointdistill.search.searchers.tpe import Tpe
+from jointdistill.search.space import turned
+from jointdistill.search.sweep import Sweep
+from jointdistill.store.objects import open_store
+from jointdistill.types import Refusal
+from tests.engine import small
+from tests.search import stub
+
+pytestmark = [pytest.mark.ray]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ray() -> Iterator[None]:
+    with connected(2, "cpu"):
+        yield
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("sweeps")
+
+
+def go(folder: Path, sweep: Sweep, notes: list[str] | None = None, real: bool = False) -> Report:
+    def watch(message: Message) -> None:
+        if isinstance(message, Note) and notes is not None:
+            notes.append(message.text)
+
+    told = replace(small.launch(folder), register="best" if real else "")
+    return conduct(sweep, told, Share(), watch, **({} if real else {"segment": stub.segment()}))
+
+
+def recorded(folder: Path) -> tuple[MlflowClient, list[Run]]:
+    client = MlflowClient(tracking_uri=f"sqlite:///{folder / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("small")
+    return client, client.search_runs([experiment.experiment_id], max_results=1000)
+
+
+@pytest.fixture(scope="module")
+def halved(folder: Path) -> Report:
+    """Six real trials by successive halving."""
+    return go(folder, stub.sweep(folder, "halved", trials=6, scheduler=Asha(10, 2)), real=True)
+
+
+def test_halving_trains_the_best_to_the_end_and_stops_the_others(halved: Report) -> None:
+    steps = Counter(course.step for course in halved.courses)
+    assert steps[40] >= 2 and steps[40] + steps[20] + steps[10] == 6 and halved.steps_trained < 6 * 40
+    assert halved.best is not None and halved.best.step == 40
+    assert halved.best.value(halved.objectives[0]) == max(
+        course.value(halved.objectives[0]) for course in halved.courses if course.step == 40
+    )
+
+
+def test_a_trial_in_segments_ends_as_the_same_run_in_one_go_to_the_bit(folder: Path, halved: Report) -> None:
+    assert halved.best is not None
+    sweep, store = halved.sweep, open_store(str(folder / "storage"))
+    point, origin = Answers(store, sweep.name).point(halved.best.run)
+    assert not origin
+    alone = run(turned(sweep.base, sweep.space, point), small.launch(folder), lambda message: None)
+    trained = result(store, halved.best.run)
+    assert trained is not None and alone.digest == trained.digest and alone.scores == trained.scores
+
+
+def test_mlflow_has_one_parent_with_its_trials_below(folder: Path, halved: Report) -> None:
+    client, runs = recorded(folder)
+    (parent,) = [each for each in runs if each.info.run_name == "halved"]
+    trials = [each for each in runs if each.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    assert sorted(each.info.run_name for each in trials) == [course.name for course in halved.courses]
+    assert parent.data.params["space.weighting.gain.high"] == "4.0"
+    assert parent.data.tags["jointdistill.budget.trials"] == "6"
+    assert parent.data.metrics["steps"] == halved.steps_trained
+    assert halved.best is not None and parent.data.tags["jointdistill.best"] == halved.best.run
+    assert parent.data.metrics["best/delta_m"] == halved.best.value(halved.objectives[0])
+    files = {file.path for file in client.list_artifacts(parent.info.run_id)}
+    pictures = {file.path for file in client.list_artifacts(parent.info.run_id, "pictures")}
+    assert "sweep.md" in files
+    assert pictures == {
+        "pictures/importance-delta_m.png",
+        "pictures/learning-curves.png",
+        "pictures/parallel-coordinates.png",
+    }
+    for trial in trials:
+        (course,) = [one for one in halved.courses if one.name == trial.info.run_name]
+        whole = course.step == 40
+        assert trial.info.status == ("FINISHED" if whole else "KILLED")
+        assert trial.data.params["weighting.gain"] == str(course.point["weighting.gain"])
+        assert trial.data.metrics["cost/seconds"] > 0 and trial.data.metrics["cost/teacher_s"] > 0
+        series = [p.step for p in client.get_metric_history(trial.info.run_id, "gradient_norm")]
+        assert series == [*range(10, course.step + 1, 10)]
+        judged = [p.step for p in client.get_metric_history(trial.info.run_id, "val/segmentation/miou")]
+        assert judged == [step for step in (10, 20, 40) if step <= course.step]
+
+
+def test_the_best_student_is_registered_and_champion(folder: Path, halved: Report) -> None:
+    client, runs = recorded(folder)
+    champion = client.get_model_version_by_alias("best", "champion")
+    (trained,) = [each for each in runs if each.info.run_id == champion.run_id]
+    assert halved.best is not None and trained.info.run_name == halved.best.run
+
+
+def test_a_sweep_that_is_started_again_computes_nothing_twice(folder: Path, halved: Report) -> None:
+    before = {file: file.stat().st_mtime_ns for file in (folder / "storage/runs").rglob("*.safetensors")}
+    again = go(folder, halved.sweep, real=True)
+    assert [(one.name, one.point, one.curve) for one in again.courses] == [
+        (one.name, one.point, one.curve) for one in halved.courses
+    ]
+    after = {file: file.stat().st_mtime_ns for file in (folder / "storage/runs").rglob("*.safetensors")}
+    assert after == before
+    _, runs = recorded(folder)
+    assert sum(each.info.run_name == "halved" for each in runs) == 1
+    assert (
+        Counter(each.info.run_name for each in runs if "-0" in each.info.run_name).most_common(1)[0][1] == 1
+    )
+
+
+def test_a_population_goes_on_from_its_best_with_what_they_know(folder: Path) -> None:
+    notes: list[str] = []
+    sweep = stub.sweep(folder, "population", trials=4, scheduler=Pbt(every=10), seed=1)
+    report = go(folder, sweep, notes, real=True)
+    assert [course.step for course in report.courses] == [40] * 4
+    cloned = [note for note in notes if "Going on from population-" in note]
+    assert cloned and all(
+        note.endswith("with its student, optimiser, weighting.") for note in cloned if "at-10:" not in note
+    )
+    _, runs = recorded(folder)
+    there = {each.info.run_name: each for each in runs}
+    for course in report.courses:
+        if course.run != course.name:
+            tags = there[course.run].data.tags
+            assert tags["jointdistill.from"].startswith("population-")
+            assert there[course.run].data.params["weighting.gain"] == str(course.point["weighting.gain"])
+            origin, _, name = tags["jointdistill.from"].partition("@")
+            assert name in Snapshots(open_store(str(folder / "storage")), origin).pinned()
+    again = go(folder, sweep, real=True)
+    assert [(one.run, one.point) for one in again.courses] == [(one.run, one.point) for one in report.courses]
+
+
+def test_a_thinking_searcher_finds_a_front(folder: Path) -> None:
+    names = ("segmentation/miou", "depth/abs_rel")
+    report = go(folder, stub.sweep(folder, "front", trials=12, searcher=Tpe(4), objectives=names))
+    assert len(report.courses) == 12 and report.front
+    for one in report.front:
+        assert not any(
+            other.value(report.objectives[0]) > one.value(report.objectives[0])
+            and other.value(report.objectives[1]) < one.value(report.objectives[1])
+            for other in report.courses
+        )
+
+
+def test_more_trials_go_on_with_what_is_there(folder: Path) -> None:
+    first = go(folder, stub.sweep(folder, "more", trials=3, searcher=Tpe(2)))
+    more = go(folder, stub.sweep(folder, "more", trials=5, searcher=Tpe(2)))
+    assert [one.point for one in more.courses[:3]] == [one.point for one in first.courses]
+    assert len(more.courses) == 5
+
+
+def test_two_hundred_trials_are_recorded_once_each(folder: Path) -> None:
+    process = psutil.Process()
+    report = go(folder, stub.sweep(folder, "many", trials=200, scheduler=Asha(10, 2)))
+    assert process.memory_info().rss < 1.5e9
+    assert len({course.name for course in report.courses}) == 200
+    client, runs = recorded(folder)
+    (parent,) = [each for each in runs if each.info.run_name == "many"]
+    trials = [each for each in runs if each.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    assert Counter(each.info.run_name for each in trials) == {course.name: 1 for course in report.courses}
+    for trial, course in zip(
+        sorted(trials, key=lambda each: each.info.run_name), report.courses, strict=True
+    ):
+        series = client.get_metric_history(trial.info.run_id, "loss/labels/depth")
+        assert [point.step for point in series] == [*range(10, course.step + 1, 10)]
+
+
+def test_a_name_in_use_is_refused_with_the_difference(folder: Path, halved: Report) -> None:
+    with pytest.raises(Refusal, match=r"'halved' exists and is another one: experiment\.seed is 1 here"):
+        go(folder, replace(halved.sweep, seed=1))
+
+
+def test_a_sweep_that_runs_elsewhere_is_left_alone(folder: Path) -> None:
+    store = open_store(str(folder / "storage"))
+    with (
+        Hold(Claims(store, "busy"), Owner.here(), lambda sentence: None),
+        pytest.raises(Refusal, match="'busy' is being trained by process"),
+    ):
+        go(folder, stub.sweep(folder, "busy", trials=2))
+
+
+def test_a_trial_larger_than_the_cluster_is_refused(folder: Path) -> None:
+    with pytest.raises(Refusal, match="A trial asks for 64 CPUs and the cluster has"):
+        conduct(
+            stub.sweep(folder, "large", trials=2),
+            small.launch(folder),
+            Share(cpus=64),
+            lambda message: None,
+            stub.segment(),
+        )
+
+
+def test_answers_that_were_damaged_are_named(folder: Path, halved: Report) -> None:
+    answers = Answers(open_store(str(folder / "storage")), "halved")
+    key = folder / "storage/runs/halved/answers/halved-000@000000010.json"
+    whole = key.read_bytes()
+    key.write_text(json.dumps({"scores": {}}))
+    with pytest.raises(Refusal, match=r"halved-000@000000010.json cannot be read .* delete it"):
+        answers.get("halved-000", 10)
+    key.write_bytes(whole)
+    assert answers.get("halved-000", 10) is not None

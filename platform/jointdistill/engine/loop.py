@@ -73,9 +73,11 @@ class Loop:
             self._report(step)
         if step in self._anchors:
             self.outside.anchors.keep(step)
-        due = self.launch.evaluate_every and step % self.launch.evaluate_every == 0
-        if (due or step == self.outside.until) and not last:
+        if self.launch.evaluate_every and step % self.launch.evaluate_every == 0 and not last:
             self._send(step, _keys("val", self.examiner.validation_scores()))
+        if step == self.outside.until and not last:
+            scores = _keys("val", self.examiner.validation_scores())
+            self._send(step, scores | {"teacher_s": self.parts.asking.read()})
         if step % self.launch.snapshot_every == 0 or last:
             self.keeper.snapshot(wait=last)
 

@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: env demo test lint services smoke bench-draw bench-gain bench-overhead bench-scaling bench-snapshot bench-sweep
+.PHONY: env demo test cluster-test lint services smoke bench-draw bench-gain bench-overhead bench-scaling bench-snapshot bench-sweep
 
 env: $(VENV)/.ready
 
@@ -23,6 +23,9 @@ test: env
 
 faults: env services  ## every fault the platform must survive, and what was lost; FLAGS=--publish writes docs/faults.md
 	$(BIN)/python -m tests.faults.matrix $(FLAGS)
+
+cluster-test: env  ## clusters that grow, shrink and lose machines, on this one
+	$(BIN)/pytest tests/cluster -m "ray or not ray"
 
 services:  ## what the tests of object storage run against: Ceph's S3, from Debian's packages
 	tests/services/install

@@ -10,9 +10,10 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import psutil
 
@@ -22,15 +23,26 @@ BIN = Path(sys.executable).parent
 
 
 @contextmanager
-def head() -> Iterator[dict[str, str]]:
-    """A head with two cores for as long as the block lasts; gives the environment of who submits to it."""
+def head(
+    cpus: int = 2,
+    environment: Mapping[str, str] = MappingProxyType({}),
+    grows: Callable[[int], Path] | None = None,
+) -> Iterator[dict[str, str]]:
+    """A head for as long as the block lasts; gives the environment of who submits to it.
+
+    `grows` writes the configuration of an autoscaler for a head at this port, and gives the file.
+    """
     port, dashboard = free_port(), free_port()
-    environment = alone() | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    environment = {
+        **alone(), "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), **environment
+    }  # fmt: skip
     command = [
-        str(BIN / "ray"), "start", "--head", "--block", "--disable-usage-stats", "--num-cpus=2",
+        str(BIN / "ray"), "start", "--head", "--block", "--disable-usage-stats", f"--num-cpus={cpus}",
         f"--port={port}", "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}",
         f"--dashboard-agent-listen-port={free_port()}",
     ]  # fmt: skip
+    if grows:
+        command += [f"--autoscaling-config={grows(port)}", "--node-ip-address=127.0.0.1"]
     # Short, because the path of a socket below it may have 107 characters.
     with tempfile.TemporaryDirectory(prefix="jd-", ignore_cleanup_errors=True) as folder:
         log = Path(folder) / "head.log"
@@ -39,8 +51,9 @@ def head() -> Iterator[dict[str, str]]:
                 [*command, f"--temp-dir={folder}/ray"], env=environment, stdout=said, stderr=said
             )
         try:
-            _wait_for(f"http://127.0.0.1:{dashboard}/api/version", environment, process, log)
-            yield environment | {"RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{dashboard}"}
+            environment |= {"RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{dashboard}"}
+            _wait_for("/api/version", environment, process, log)
+            yield environment
         finally:
             _end(process)
 
@@ -53,20 +66,27 @@ def alone() -> dict[str, str]:
     return kept | quiet | {"PATH": f"{BIN}:{os.environ['PATH']}"}
 
 
+def asked(page: str, environment: Mapping[str, str]) -> bytes:
+    """What a page of the head's dashboard says, such as /api/version."""
+    address = f"{environment['RAY_API_SERVER_ADDRESS']}{page}"
+    token = {"Authorization": f"Bearer {environment['RAY_AUTH_TOKEN']}"}
+    with urllib.request.urlopen(urllib.request.Request(address, headers=token), timeout=5) as reply:
+        content: bytes = reply.read()
+        return content
+
+
 def _wait_for(
     page: str, environment: dict[str, str], process: subprocess.Popen[bytes], log: Path, seconds: float = 90
 ) -> None:
-    request = urllib.request.Request(
-        page, headers={"Authorization": f"Bearer {environment['RAY_AUTH_TOKEN']}"}
-    )
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         assert process.poll() is None, log.read_text()
         try:
-            with urllib.request.urlopen(request, timeout=5):
-                return
+            asked(page, environment)
         except OSError:
             time.sleep(0.2)
+        else:
+            return
     raise AssertionError(log.read_text())
 
 

@@ -197,7 +197,10 @@ class Launch:
     run: str = ""
     """Name of the run, by which it resumes; empty: made of the experiment's name and identity."""
     workers: int = 1
-    """Ray Train workers; 0 runs in this process, without Ray."""
+    """Ray Train workers; 0 runs in this process, without Ray. 1:4 goes on with what there is, up to 4."""
+    fewest: int = 0
+    """With how many of the workers to go on while there are no more; 0: only with all. `--workers 1:4`
+    says both."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where workers compute; auto: on CUDA where there is one."""
     sharding: Literal["replicate", "shard", "hybrid"] = "replicate"
@@ -234,6 +237,11 @@ class Launch:
         return str(Path(chosen).expanduser())
 
     @property
+    def least(self) -> int:
+        """With how many workers it can train."""
+        return self.fewest or self.workers
+
+    @property
     def chosen_device(self) -> Literal["cpu", "cuda"]:
         """What `device` comes to on this machine."""
         if self.device != "auto":
@@ -253,7 +261,11 @@ class Launch:
                 raise Refusal(f"{flag} '{name}' is no name: use letters, digits, '.', '_' and '-'.")
         if self.workers < 0:
             raise Refusal(f"--workers {self.workers} is no number of workers: give 0 (this process) or more.")
-        if self.sharding != "replicate" and self.workers < 2:
+        if not 0 <= self.fewest <= self.workers:
+            raise Refusal(
+                f"--workers {self.fewest}:{self.workers} is no range: give the fewest first, as in 1:4."
+            )
+        if self.sharding != "replicate" and self.least < 2:
             raise Refusal(f"--sharding {self.sharding} needs at least 2 workers: raise --workers.")
         if min(self.report_every, self.snapshot_every) < 1:
             raise Refusal("--report-every and --snapshot-every count steps: give at least 1.")

@@ -13,7 +13,6 @@ from jointdistill.launch.command import carry_out
 from jointdistill.launch.work import Message, Note
 from jointdistill.search.conduct import Share, conduct
 from jointdistill.search.schedulers.asha import Asha
-from jointdistill.search.searchers.tpe import Tpe
 from tests.engine import small
 from tests.search import stub
 
@@ -23,7 +22,7 @@ NAME, TRIALS = "hurt", 8
 def main(arguments: Sequence[str]) -> None:
     """Sweep, and tell each answer at once."""
     folder = Path(arguments[0])
-    sweep = stub.sweep(folder, NAME, trials=TRIALS, searcher=Tpe(3), scheduler=Asha(10, 2))
+    sweep = stub.sweep(folder, NAME, trials=TRIALS, scheduler=Asha(10, 2))
 
     def watch(message: Message) -> None:
         if isinstance(message, Note):

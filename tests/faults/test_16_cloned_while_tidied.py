@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from jointdistill.engine.branch import find
-from jointdistill.engine.retention import tidy
+from jointdistill.engine.retention import kept, tidy
 from jointdistill.engine.snapshot import Snapshots
 from jointdistill.launch.work import Message
 from jointdistill.search.answers import Answers
@@ -32,29 +32,31 @@ class Stand:
 
 @pytest.fixture
 def plan(tmp_path: Path) -> Plan:
-    sweep = stub.sweep(tmp_path, "cloned", trials=2, scheduler=Pbt(every=10))
+    sweep = stub.sweep(tmp_path, "cloned", trials=2, scheduler=Pbt(every=4))
     return prepare(sweep, small.launch(tmp_path), Share())[1]
 
 
 def test_row_16_a_clone_reads_a_pinned_snapshot(tmp_path: Path, plan: Plan, record_property) -> None:
     donor = Stand(plan, "cloned-000", gain=1.0).trial
-    donor.step()
+    for _ in range(3):
+        donor.step()
     handed = donor.save()
     place = Place.at(handed.checkpoint)
-    assert place == Place("cloned-000", 10)
+    assert place == Place("cloned-000", 12)
     store = open_store(str(tmp_path / "storage"))
     snapshots = Snapshots(store, "cloned-000")
-    donor.step()
-    donor.step()  # three snapshots: the first is neither among the newest nor, but for its pin, worth keeping
-    assert [manifest.step for manifest in snapshots.manifests()][-1] == 10
-    snapshots.delete(snapshots.manifests()[1].name)
+    for _ in range(4):
+        donor.step()
     tidy(snapshots, claim=99)
+    steps = {manifest.name: manifest.step for manifest in snapshots.manifests()}
+    alone = {steps[name] for name in kept(snapshots.manifests(), pinned=())}
+    assert 12 in steps.values() and 12 not in alone  # there for its pin, and for nothing else
     clone = Stand(plan, "cloned-001", gain=2.0).trial
     clone.restore(handed)
     said: list[Message] = []
     clone._post = said.append
-    assert clone.step()["step"] == 20
-    assert Answers(store, "cloned").point("cloned-001.at-10")[0]["weighting.gain"] == 2.0
+    assert clone.step()["step"] == 16
+    assert Answers(store, "cloned").point("cloned-001.at-12")[0]["weighting.gain"] == 2.0
     notes = [str(posted) for posted in said]
     assert any("with its student, optimiser, weighting" in note for note in notes)
     record_property("lost", "nothing")
@@ -65,18 +67,18 @@ def test_row_16_pins_follow_their_trial(tmp_path: Path, plan: Plan) -> None:
     donor = Stand(plan, "cloned-000", gain=1.0).trial
     snapshots = Snapshots(open_store(str(tmp_path / "storage")), "cloned-000")
     pinned = []
-    for _ in plan.rungs[:-1]:
+    for _ in range(3):
         donor.step()
         donor.save()
         pinned.append(sorted(int(name.split("-")[0]) for name in snapshots.pinned()))
-    assert pinned == [[10], [10, 20], [20, 30]]
+    assert pinned == [[4], [4, 8], [8, 12]]
 
 
 def test_row_16_a_clone_of_what_is_gone_says_so(tmp_path: Path, plan: Plan) -> None:
     donor = Stand(plan, "cloned-000", gain=1.0).trial
     donor.step()
     handed = donor.save()
-    snapshots, manifest = find(plan.store, "cloned-000@10")
+    snapshots, manifest = find(plan.store, "cloned-000@4")
     snapshots.delete(manifest.name)
     with pytest.raises(Refusal, match=r"the run 'cloned-000' has no snapshot of that step"):
         Stand(plan, "cloned-001", gain=2.0).trial.restore(handed)

@@ -298,3 +298,14 @@ def test_another_data_set_in_the_way(refused: Refused, tmp_path: Path) -> None:
     data.rename(tmp_path / "data" / "scenes")
     said = refused(prepare.main, "scenes", "--storage", str(tmp_path))
     assert "holds another data set (name mine, not scenes)" in said
+
+
+@pytest.mark.parametrize("workers", ["4:1", "-1:2", "0:-1"])
+def test_a_range_of_workers_begins_with_the_fewest(refused: Refused, workers: str) -> None:
+    said = refused(distill.main, "scenes", f"--workers={workers}")
+    assert "--workers" in said and ("is no range" in said or "is no number of workers" in said)
+
+
+def test_a_sharded_run_cannot_shrink_to_one_worker(refused: Refused) -> None:
+    said = refused(distill.main, "scenes", "--workers", "1:4", "--sharding", "shard")
+    assert "--sharding shard needs at least 2 workers" in said

@@ -16,7 +16,7 @@ from jointdistill.search.space import LogUniform, Uniform
 from jointdistill.search.sweep import Sweep
 from jointdistill.search.trial import Segment
 from jointdistill.store.objects import open_store
-from jointdistill.types import StepReport
+from jointdistill.types import Diverged, StepReport
 from tests.engine import small
 
 REFERENCE = {"depth/abs_rel": 0.5, "segmentation/miou": 0.3}
@@ -39,16 +39,22 @@ def scores(knobs: Mapping[str, float], step: int) -> dict[str, float]:
     }
 
 
-def segment() -> Segment:
-    """A segment that keeps a snapshot and reports; a closure, so that it travels to Ray by value."""
+def segment(failing: str = "") -> Segment:
+    """A segment that keeps a snapshot and reports; a closure, so that it travels to Ray by value.
+
+    The run of the name `failing` diverges in its second segment.
+    """
 
     def pretend(work: Work, receive: Callable[[Message], None]) -> Outcome | None:
         store = open_store(work.storage)
         last = work.experiment.optimise.steps
         step = work.until or last
         knobs = vars(work.experiment.weighting)
-        claim = Claims(store, work.run).make(work.owner, Claims(store, work.run).newest(), 0)
+        if work.run == failing and step > 10:
+            raise Diverged("No gradient was finite.")
         snapshots = Snapshots(store, work.run, str(work.about["identity"]))
+        base = max((manifest.step for manifest in snapshots.manifests()), default=0)
+        claim = Claims(store, work.run).make(work.owner, Claims(store, work.run).newest(), base)
         found = scores(knobs, step)
         reports = [StepReport(each, 0, {"loss/labels/depth": 1 / each}) for each in range(10, step + 1, 10)]
         reports += [StepReport(step, 0, {f"val/{name}": value for name, value in found.items()})]

@@ -66,7 +66,17 @@ def fill(default: Filled, about: str, flags: Sequence[str], name: str = "") -> F
     """A dataclass with the flags of a command line put in, a flag a field. Ends the process, with 2, where
     a flag is unknown or its value is of another type."""
     prog = f"python {sys.argv[0]} {name}".rstrip()
+    flags = _range_of_workers(flags)
     return tyro.cli(type(default), prog=prog, description=cleandoc(about), default=default, args=flags)
+
+
+def _range_of_workers(flags: Sequence[str]) -> list[str]:
+    """`--workers 1:4` as the two fields that it fills."""
+    words, rest = take_words(flags, "--workers")
+    if "--workers" not in words:
+        return rest
+    fewest, colon, most = words["--workers"].rpartition(":")
+    return [*rest, "--workers", most, *(["--fewest", fewest] if colon else [])]
 
 
 def carry_out(job: Callable[[Sequence[str]], None]) -> NoReturn:

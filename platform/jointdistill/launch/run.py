@@ -70,7 +70,7 @@ def run(experiment: Experiment, launch: Launch, watch: Watch) -> Outcome:
         tune_process(told.threads, max(1, told.workers))  # scores to the last bit as a worker finds them
         rehearse(settled.work)
     with (
-        connected(told.workers, told.device) if told.workers else nullcontext(),
+        connected(told.least, told.device) if told.workers else nullcontext(),
         # What was refused before leaves no trace of a run.
         Hold(Claims(store, name), settled.work.owner, say),
     ):

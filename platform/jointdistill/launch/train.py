@@ -23,6 +23,8 @@ from jointdistill.launch.worker import Ears, live
 from jointdistill.store.objects import open_store
 from jointdistill.types import Refusal, Stopped
 
+RESIZED_EVERY_S = 60.0
+"""How often it is looked whether an elastic run could have more workers; they all start anew then."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """glibc's malloc.h."""
 
@@ -38,7 +40,7 @@ def train(work: Work, receive: Callable[[Message], None], sign: StopSign) -> Out
             tune_process(work.launch.threads, 1)
             outcome = live(work, receive, Ears(asked_to_stop=sign.asked.is_set))
         else:
-            with connected(work.launch.workers, work.launch.chosen_device):
+            with connected(work.launch.least, work.launch.chosen_device):
                 outcome = _train_on_ray(work, receive, sign)
     if not isinstance(outcome, Outcome):
         raise Stopped(outcome or "before it could keep a snapshot")
@@ -75,11 +77,11 @@ def _train_on_ray(work: Work, receive: Callable[[Message], None], sign: StopSign
 
     from jointdistill.launch.mailbox import Losses, Mailbox, Postman
 
-    cuda = work.launch.chosen_device == "cuda"
+    cuda, most = work.launch.chosen_device == "cuda", work.launch.workers
     # Beside the driver: on a machine that is taken away nobody would hear of it.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     actor = ray.remote(num_cpus=0, scheduling_strategy=here)(Mailbox)
-    mailbox = actor.remote(work.launch.restarts, work.launch.workers, "GPU" if cuda else "CPU")
+    mailbox = actor.remote(work.launch.restarts, work.launch.least, "GPU" if cuda else "CPU")
     with (
         tempfile.TemporaryDirectory(prefix="jd-train-") as scratch,
         Postman(mailbox, receive, sign),
@@ -89,7 +91,11 @@ def _train_on_ray(work: Work, receive: Callable[[Message], None], sign: StopSign
             _worker,
             train_loop_config={"work": work, "mailbox": mailbox},
             torch_config=TorchConfig(backend="nccl" if cuda else "gloo"),
-            scaling_config=ScalingConfig(num_workers=work.launch.workers, use_gpu=cuda),
+            scaling_config=ScalingConfig(
+                num_workers=(work.launch.fewest, most) if work.launch.fewest else most,
+                use_gpu=cuda,
+                elastic_resize_monitor_interval_s=RESIZED_EVERY_S,
+            ),
             # Ray keeps nothing for us, so its index cannot break a run: we resume from our own snapshots,
             # whose digests are checked. It starts lost workers again for as long as the mailbox lets them.
             run_config=RunConfig(

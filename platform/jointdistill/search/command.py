@@ -110,7 +110,7 @@ def _experiment(sweep: Sweep, order: SweepOrder) -> Experiment:
         raise Refusal(
             f"The sweep '{sweep.name}' has no trial '{order.trial}': its table in MLflow lists them."
         ) from None
-    return replace(turned(sweep.base, sweep.space, point), origin=origin)
+    return replace(turned(sweep.base, sweep.space, point), origin=origin or sweep.base.origin)
 
 
 def _tell(message: Message) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from jointdistill.engine.claims import Claims, Hold
 from jointdistill.experiment import Launch
-from jointdistill.launch.cluster import autoscales, connected
+from jointdistill.launch.cluster import autoscales, connected, device_of
 from jointdistill.launch.run import (
     Settled,
     Watch,
@@ -69,7 +69,8 @@ def prepare(sweep: Sweep, launch: Launch, share: Share) -> tuple[Settled, Plan]:
         raise Refusal(
             "--run and --fresh are of one run: a sweep goes by its --name, and on with what is there."
         )
-    told = replace(launch, workers=0 if launch.workers < 2 else launch.workers)
+    device = device_of(replace(launch, workers=max(1, launch.workers)))  # of the cluster, not of its head
+    told = replace(launch, device=device, workers=0 if launch.workers < 2 else launch.workers)
     base = settle(sweep.base, replace(told, threads=launch.threads or max(1, int(share.cpus))))
     subject = replace(
         base.subject,
@@ -126,6 +127,8 @@ def conduct(
                 _search(sweep, plan, share, ledger, queue)
             report = Report(sweep, ledger.courses)
             report.write(parent)
+            if failed := report.all_failed:
+                raise Refusal(f"Every trial failed, the first one with: {failed}")
             if best := report.best:
                 _register(record, best, launch, store, watch)
     return report
@@ -133,6 +136,7 @@ def conduct(
 
 def _search(sweep: Sweep, plan: Plan, share: Share, ledger: Ledger, queue: Any) -> None:
     """Let Tune run the trials."""
+    at_once = _at_once(plan, share, sweep.trials)
     os.environ.update(
         {
             "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -140,20 +144,20 @@ def _search(sweep: Sweep, plan: Plan, share: Share, ledger: Ledger, queue: Any) 
             "TUNE_DISABLE_SIGINT_HANDLER": "1",
             "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # its state is never read back; see answers.py
             "RAY_AIR_NEW_OUTPUT": "0",
+            "TUNE_MAX_PENDING_TRIALS_PG": str(at_once),  # else Tune asks a searcher for many ahead
         }
     )
     from ray import tune
 
     # It would read back files that Tune keeps for others.
     logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
-    at_once = _at_once(plan, share, sweep.trials)
     search = Search(
         space=sweep.space,
         objectives=sweep.ranked_by,
         trials=sweep.trials,
         seed=sweep.seed,
-        # Members of a population wait for each other, so all of them are under way, and take turns.
-        at_once=sweep.trials if sweep.scheduler.clones else at_once,
+        # Where trials wait for each other all of them are under way, and take turns.
+        at_once=sweep.trials if sweep.scheduler.gathers else at_once,
         known=ledger.known(),
     )
     numbers = count()
@@ -161,11 +165,12 @@ def _search(sweep: Sweep, plan: Plan, share: Share, ledger: Ledger, queue: Any) 
 
     def named(trial: Any) -> str:
         if trial.trial_id not in names:
-            names[trial.trial_id] = f"{sweep.name}-{next(numbers):03d}"
+            names[trial.trial_id] = trial.custom_trial_name = f"{sweep.name}-{next(numbers):03d}"
+            ledger.begin(trial)
         return names[trial.trial_id]
 
     trainable = tune.with_parameters(Trial, plan=plan, post=partial(_put, queue.actor))
-    with tempfile.TemporaryDirectory(prefix="jd-tune-") as scratch, interruptible():
+    with tempfile.TemporaryDirectory(prefix="jd-tune-") as scratch, interruptible(), _refusing(ledger):
         tune.Tuner(
             tune.with_resources(trainable, _occupied(plan, share, at_once)),
             # Tune wants to see the knobs of points that are settled before.
@@ -183,11 +188,22 @@ def _search(sweep: Sweep, plan: Plan, share: Share, ledger: Ledger, queue: Any) 
                 name=sweep.name,
                 storage_path=scratch,
                 stop=Spent(sweep.gpu_hours, ledger),
+                # A snapshot is kept at every rung; at the end, or after a failure, there is none to point at.
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 failure_config=tune.FailureConfig(max_failures=RESTARTS),
                 callbacks=[ledger],
                 verbose=0,
             ),
         ).fit()
+
+
+@contextmanager
+def _refusing(ledger: Ledger) -> Iterator[None]:
+    """What was refused is raised as that, however Tune wraps it."""
+    try:
+        yield
+    except Exception as wrapped:
+        raise ledger.refused or wrapped from None
 
 
 def _occupied(plan: Plan, share: Share, at_once: int) -> Any:
@@ -196,7 +212,7 @@ def _occupied(plan: Plan, share: Share, at_once: int) -> Any:
     from ray import tune
 
     if plan.settled.work.launch.workers:
-        return tune.PlacementGroupFactory([{"node:__internal_head__": round(1 / at_once, 4)}])
+        return tune.PlacementGroupFactory([{"node:__internal_head__": int(1e4 / at_once) / 1e4}])
     gpu = {"GPU": share.gpus} if plan.gpus else {}
     return tune.PlacementGroupFactory([{"CPU": share.cpus, **gpu}])
 
@@ -206,17 +222,22 @@ def _at_once(plan: Plan, share: Share, trials: int) -> int:
     import ray
 
     launch = plan.settled.work.launch
-    if share.at_once or autoscales():
+    if autoscales():
         return share.at_once or trials
     kind = "GPU" if plan.gpus else "CPU"
     each = launch.workers or (share.gpus if plan.gpus else share.cpus)
-    there = ray.cluster_resources().get(kind, 0.0)
+    of_nodes = [node["Resources"].get(kind, 0.0) for node in ray.nodes() if node["Alive"]]
+    # A trial in one process cannot lie across machines.
+    there = sum(of_nodes) if launch.workers else max(of_nodes, default=0.0)
     if there < each:
+        where = "the cluster" if launch.workers else "no machine of the cluster"
+        has = f"has {there:g}" if launch.workers else f"has more than {there:g}"
         raise Refusal(
-            f"A trial asks for {each:g} {kind}s and the cluster has {there:g}: lower --{kind.lower()}s or "
-            "--workers, or add nodes."
+            f"A trial asks for {each:g} {kind}s and {where} {has}: lower --{kind.lower()}s or --workers, or "
+            "add nodes."
         )
-    return max(1, int(there / each))
+    room = sum(of_nodes) / each if launch.workers else sum(int(has / each) for has in of_nodes)
+    return share.at_once or max(1, int(room))
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from ray.tune import Callback, Stopper
 from jointdistill.search.answers import Answers
 from jointdistill.search.objective import Objective
 from jointdistill.search.space import Point, Space
+from jointdistill.types import Refusal
 
 
 @dataclass
@@ -49,6 +50,7 @@ class Ledger(Callback):  # type: ignore[misc]  # ray is read untyped
     ) -> None:
         self._answers, self._space, self._objectives, self._say = answers, space, objectives, say
         self._courses: dict[str, Course] = {}
+        self.refused: Refusal | None = None
 
     def known(self) -> list[Point]:
         """Where trials began when the sweep ran before."""
@@ -59,12 +61,14 @@ class Ledger(Callback):  # type: ignore[misc]  # ray is read untyped
         """All trials, the first one first."""
         return [self._courses[name] for name in sorted(self._courses)]
 
-    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """See `Callback`."""
-        point = self._point(trial)
-        if str(trial) not in self._courses:
-            self._answers.begin(str(trial), point)
-            self._courses[str(trial)] = Course(str(trial), point)
+    def begin(self, trial: Any) -> None:
+        """A trial is thought of: note where it begins. Raises `Refusal` where it once began elsewhere."""
+        try:
+            self._answers.begin(str(trial), self._point(trial))
+        except Refusal as refused:
+            self.refused = refused  # Tune wraps what it catches
+            raise
+        self._courses[str(trial)] = Course(str(trial), self._point(trial))
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
@@ -79,7 +83,7 @@ class Ledger(Callback):  # type: ignore[misc]  # ray is read untyped
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """See `Callback`."""
-        course = self._courses.setdefault(str(trial), Course(str(trial), self._point(trial)))
+        course = self._courses[str(trial)]
         course.failure = _last_line(trial)
         self._say(f"{trial} failed: {course.failure}")
 
@@ -108,7 +112,7 @@ def finished(courses: Iterable[Course], steps: int) -> list[Course]:
 
 
 def _last_line(trial: Any) -> str:
-    """What Tune knows of a failure: a whole traceback, whose last line says what happened."""
-    error = trial.get_error()
-    lines = [line for line in str(error or "unknown").strip().splitlines() if line.strip()]
+    """What a trial failed of, without the way there."""
+    error = trial.get_pickled_error() or trial.get_error()  # of this sweep's own processes, in its own folder
+    lines = str(getattr(error, "cause", error)).strip().splitlines()
     return lines[-1] if lines else "unknown"

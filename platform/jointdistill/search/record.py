@@ -39,12 +39,16 @@ class Record:
         say: Callable[[str], None],
         every_s: float = EVERY_S,
     ) -> None:
-        self._tracking, self._parent, self._collect, self._say = tracking, parent, collect, say
+        # Nobody waits for MLflow here: what it does not take now it gets a second later.
+        self._tracking = replace(tracking, patience=replace(tracking.patience, seconds=0.0))
+        self._parent, self._collect, self._say = parent, collect, say
         self._every_s = every_s
         self._subjects: dict[str, Subject] = {}
         self._open: dict[str, TrackedRun] = {}
         self._finished: set[str] = set()
         self._cost: dict[str, dict[str, float]] = {}
+        self._paused: set[tuple[str, int]] = set()
+        self._waiting: dict[str, list[Said | Paused]] = {}
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._walk, name="record", daemon=True)
 
@@ -72,34 +76,30 @@ class Record:
                 log.exception("A sweep's record could not be written; it is tried again.")
 
     def _write(self) -> None:
-        reports: dict[str, list[StepReport]] = {}
-        pictures: list[tuple[str, Picture]] = []
-        paused: list[Paused] = []
         for posted in self._collect():
-            match posted:
-                case Begun(run, subject):
-                    self._subjects[run] = subject
-                case Said(run, StepReport() as report):
-                    reports.setdefault(run, []).append(report)
-                case Said(run, Picture() as picture):
-                    pictures.append((run, picture))
-                case Said(run, Note(text)):
-                    self._say(f"{run}: {text}")
-                case Paused():
-                    paused.append(posted)
-        for run, told in reports.items():
+            if isinstance(posted, Begun):
+                self._subjects[posted.run] = posted.subject
+            elif isinstance(posted, Said) and isinstance(posted.message, Note):
+                self._say(f"{posted.run}: {posted.message.text}")
+            else:
+                self._waiting.setdefault(posted.run, []).append(posted)
+        for run in [*self._waiting]:
             if record := self._of(run):
-                record.report(*told)
-        for run, picture in pictures:
-            if record := self._of(run):
-                record.picture(f"{picture.name}-{picture.step:06d}.png", picture.png)
-        for each in paused:
-            self._pause(each)
+                self._write_of(record, self._waiting.pop(run))
 
-    def _pause(self, paused: Paused) -> None:
-        record = self._of(paused.run)
-        if record is None:
-            return
+    def _write_of(self, record: TrackedRun, told: list[Said | Paused]) -> None:
+        """What a run has told since the last time, its reports in one batch."""
+        messages = [each.message for each in told if isinstance(each, Said)]
+        record.report(*(each for each in messages if isinstance(each, StepReport)))
+        for picture in messages:
+            if isinstance(picture, Picture):
+                record.picture(f"{picture.name}-{picture.step:06d}.png", picture.png)
+        for paused in told:
+            if isinstance(paused, Paused) and (paused.run, paused.step) not in self._paused:
+                self._paused.add((paused.run, paused.step))
+                self._pause(record, paused)
+
+    def _pause(self, record: TrackedRun, paused: Paused) -> None:
         answer, cost = paused.answer, self._cost.setdefault(paused.run, {})
         for name in ("seconds", "gpu_hours", "teacher_s"):
             cost[name] = cost.get(name, 0.0) + getattr(answer, name)
@@ -113,8 +113,10 @@ class Record:
             self._finished.add(paused.run)
 
     def _of(self, run: str) -> TrackedRun | None:
-        """The run's record, opened by its first message."""
-        if run not in self._open and run in self._subjects and run not in self._finished:
+        """The run's record, opened by its first message; none while MLflow is away."""
+        if run in self._finished:
+            del self._waiting[run]
+        elif run not in self._open:
             with suppress(Refusal):  # MLflow is away: the storage keeps the reports, a later start tells them
                 record = self.run_of(run)
                 retell(record, run, self._tracking.store)

@@ -56,6 +56,12 @@ class Report:
         return next(iter(finished(self.ranked, self.sweep.steps)), None)
 
     @property
+    def all_failed(self) -> str:
+        """What the first trial failed of, where all did."""
+        failures = [course.failure for course in self.courses]
+        return failures[0] if failures and all(failures) else ""
+
+    @property
     def front(self) -> list[Course]:
         """Finished trials that no other beats in one objective without losing in another."""
         there = finished(self.ranked, self.sweep.steps)
@@ -77,7 +83,7 @@ class Report:
             known = {name: value for name, value in figures.items() if math.isfinite(value)}
             spent = {"steps": float(self.steps_trained), "trials": float(len(self.courses))}
             cost = {"gpu_hours": sum(course.gpu_hours for course in self.courses)}
-            record.report(StepReport(self.sweep.steps, 0, known | spent | cost))
+            record.report(StepReport(self.steps_trained, 0, known | spent | cost))
 
     def importance(self, place: int = 0) -> dict[str, float]:
         """How much of what differs between trials, where they compare, is due to each knob (fANOVA, Hutter et

@@ -12,7 +12,7 @@ from jointdistill.search.schedulers.base import Race, SchedulerRecipe
 from jointdistill.search.schedulers.fifo import Fifo
 from jointdistill.search.searchers.base import SearcherRecipe
 from jointdistill.search.searchers.random import Random
-from jointdistill.search.space import Range, refuse_unfit
+from jointdistill.search.space import Range, refuse_unfit, turned
 from jointdistill.types import JSON, Refusal
 
 
@@ -47,6 +47,7 @@ class Sweep:
         if self.trials < 1 or self.hours < 0 or self.gpu_hours < 0:
             raise Refusal("--trials must be at least 1, and --hours and --gpu-hours at least 0.")
         refuse_unfit(self.base, self.space)
+        self._refuse_knobs()
         ranked = self.scheduler.ranks
         if ranked and len(self.ranked_by) > 1:
             raise Refusal(
@@ -58,13 +59,30 @@ class Sweep:
                 f"--scheduler {_word(self.scheduler)} ranks before the end, and {self.ranked_by[0].name} is "
                 "known only then: choose another objective, or --scheduler fifo."
             )
-        if self.scheduler.clones and self.searcher.listens:
+        if self.scheduler.gathers and self.searcher.listens:
             raise Refusal(
-                f"--scheduler {_word(self.scheduler)} turns the knobs itself: take --searcher random with it."
+                f"--scheduler {_word(self.scheduler)} begins with all trials before any ends, so --searcher "
+                f"{_word(self.searcher)} could learn of none: take --searcher random, or --scheduler fifo."
             )
         if self.scheduler.clones and self.trials < 2:
             raise Refusal("A population needs at least 2 members: raise --trials.")
         self.scheduler.build(self.race)  # what it cannot deal with, it says now
+
+    def _refuse_knobs(self) -> None:
+        """Raises `Refusal` for knobs that would make trials another thing than the base."""
+        fixed = [*_FIXED, *(_OF_A_CLONE if self.scheduler.clones else ())]
+        for knob, values in self.space.items():
+            if any(knob == name or knob.startswith(f"{name}.") for name in fixed):
+                raise Refusal(
+                    f"The space cannot turn '{knob}', which all trials share: make a sweep for each value."
+                )
+            for label in values.ends:
+                heard = turned(self.base, self.space, {knob: label}).heard
+                if unheard := [name for name in heard if name not in self.base.heard]:
+                    raise Refusal(
+                        f"At {knob} = {label} the teacher '{unheard[0]}' is heard and in the base it is not: "
+                        "begin with a base that hears its teachers."
+                    )
 
     @property
     def ranked_by(self) -> tuple[Objective, ...]:
@@ -94,6 +112,11 @@ class Sweep:
     def identity(self, data: str, teachers: Mapping[str, str]) -> str:
         """sha256 of what makes it this sweep, with its data and teachers."""
         return digest({"sweep": self.describe(), "data": data, "teachers": dict(teachers)})
+
+
+_FIXED = ("name", "optimise.steps", "data", "tasks", "teachers", "origin", "anchors")
+_OF_A_CLONE = ("student", "optimise.optimiser", "optimise.schedule", "sampling", "seed")
+"""A clone goes on with what its donor had of these."""
 
 
 def _word(recipe: SearcherRecipe | SchedulerRecipe) -> str:

@@ -6,10 +6,11 @@ So a trial that is paused, moved, cloned or killed goes on exactly where it stoo
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import pyarrow.fs
 from ray.train._internal.session import _TrainingResult
@@ -29,7 +30,7 @@ from jointdistill.search.objective import values
 from jointdistill.search.space import Point, Space, turned
 from jointdistill.store.base import Store
 from jointdistill.store.objects import open_store
-from jointdistill.types import JSON, Diverged, StepReport, Stopped
+from jointdistill.types import JSON, Diverged, Refusal, StepReport, Stopped
 
 KEPT = 2
 """Places of a trial whose snapshots stay pinned: whoever clones it begins before it is here again."""
@@ -142,7 +143,7 @@ class Trial(Trainable):  # type: ignore[misc]  # ray is read untyped
         """See `Trainable`."""
         self._plan, self._post = plan, post
         self._answers = Answers(plan.store, plan.sweep)
-        self._pinned: list[Place] = []
+        self._pinned: dict[str, list[Place]] = {}
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -161,9 +162,12 @@ class Trial(Trainable):  # type: ignore[misc]  # ray is read untyped
         if answer is None:
             answer = self._train(target)
             self._answers.put(place.run, target, answer)
+        later = [rung for rung in plan.rungs if rung > target]
         # Told again where it was known: an earlier driver may have died before it wrote it down.
-        self._post(Paused(place.run, target, answer, result(plan.store, place.run)))
-        self._place = replace(place, step=target)
+        outcome = None if later else result(plan.store, place.run)
+        self._post(Paused(place.run, target, answer, outcome))
+        if not answer.failure:
+            self._place = replace(place, step=target)
         found = values(self._settled.work.tasks, answer.scores, plan.reference)
         return {
             **found,  # where Tune's schedulers look
@@ -172,20 +176,28 @@ class Trial(Trainable):  # type: ignore[misc]  # ray is read untyped
             "run": place.run,
             "gpu_hours": answer.gpu_hours,
             "failure": answer.failure,
-            "done": target == plan.rungs[-1] or bool(answer.failure),
+            "done": not later or bool(answer.failure),
+            # It went on from here when the sweep ran before.
+            "went_on": bool(later) and self._answers.get(place.run, later[0]) is not None,
         }
 
     def save(self, checkpoint_dir: str | None = None) -> _TrainingResult:
         """Where it stands; somebody may go on from there, so the snapshot is kept."""
-        if self._place not in self._pinned and self._place.step:
-            self._pinned.append(self._place)
-            snapshots, manifest = find(self._plan.store, f"{self._place.run}@{self._place.step}")
-            snapshots.pin(manifest, self._plan.sweep)
-        while len(self._pinned) > KEPT:
-            old = self._pinned.pop(0)
-            snapshots, manifest = find(self._plan.store, f"{old.run}@{old.step}")
-            snapshots.unpin(manifest, self._plan.sweep)
+        pinned = self._pinned.setdefault(self.trial_name, [])
+        if self._place.step and self._place not in pinned and self._pin(self._place, "pin"):
+            pinned.append(self._place)
+        while len(pinned) > KEPT:
+            self._pin(pinned.pop(0), "unpin")
         return _TrainingResult(self._place.checkpoint, dict(self._last_result or {}))
+
+    def _pin(self, place: Place, how: Literal["pin", "unpin"]) -> bool:
+        """Whether the snapshot there is still kept; if not, a clone that needs it will say so."""
+        try:
+            snapshots, manifest = find(self._plan.store, f"{place.run}@{place.step}")
+        except Refusal:
+            return False
+        (snapshots.pin if how == "pin" else snapshots.unpin)(manifest, self._plan.sweep)
+        return True
 
     def restore(self, checkpoint_path: Any) -> None:
         """Stand where this trial stood; or, a clone, go on from where another one stands."""
@@ -203,8 +215,9 @@ class Trial(Trainable):  # type: ignore[misc]  # ray is read untyped
         heard = Heard(self._post, work.run)
         began = time.monotonic()
         inscribe(store, settled)
+        if self._place.origin:
+            self._answers.begin(work.run, self._point, self._place.origin)
         if origin := settled.subject.origin:
-            self._answers.begin(work.run, self._point, origin)
             refuse_unfit(store, origin, work.experiment)
             pin(store, origin, work.run)
         with Hold(Claims(store, work.run), work.owner, heard.say):
@@ -218,7 +231,7 @@ class Trial(Trainable):  # type: ignore[misc]  # ray is read untyped
             outcome.row if outcome else {} if failure else heard.scores or _scores(store, work.run, target)
         )
         return Answer(
-            scores=scores,
+            scores={name: score for name, score in scores.items() if math.isfinite(score)},
             seconds=took,
             gpu_hours=took * self._plan.gpus / 3600,
             teacher_s=heard.teacher_s * max(1, work.launch.workers),

@@ -1,9 +1,9 @@
-"""Asynchronous successive halving: only the best at each rung go on to the next."""
+"""Successive halving: only the best at each rung go on to the next."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from jointdistill.search.schedulers.base import Race, SchedulerRecipe
 from jointdistill.types import Refusal
@@ -11,8 +11,10 @@ from jointdistill.types import Refusal
 
 @dataclass(frozen=True)
 class Asha(SchedulerRecipe):
-    """ASHA (Li et al., MLSys 2020, 1810.05934), in the form that stops trials: at steps r, rη, rη² …, a trial
-    goes on if it is among the best 1/η of those that came so far."""
+    """ASHA (Li et al., MLSys 2020, 1810.05934): at steps r, rη, rη² …, the best 1/η of those that came so far
+    go on. All trials begin before any goes on, so that none is let through for want of others."""
+
+    gathers: ClassVar[bool] = True
 
     grace: int = 0
     """Steps r before the first decision; 0: as many as make three rungs."""
@@ -37,24 +39,17 @@ class Asha(SchedulerRecipe):
 
     def expected_steps(self, steps: int, trials: int) -> float:
         """A 1/η of the trials climbs each rung."""
-        before, expected, going = 0, 0.0, float(trials)
+        before, expected, going = 0, 0, trials
         for rung in self.rungs(steps):
             expected += going * (rung - before)
-            before, going = rung, max(1.0, going / self.reduction)
-        return expected
+            before, going = rung, max(1, going // self.reduction)
+        return float(expected)
 
     def build(self, race: Race) -> Any:
         """See `SchedulerRecipe`."""
-        from ray.tune.schedulers import ASHAScheduler
+        from jointdistill.search.schedulers.halving import Halving
 
-        return ASHAScheduler(
-            time_attr="step",
-            metric=race.objective.name,
-            mode=race.objective.mode,
-            max_t=race.steps,
-            grace_period=min(self._first(race.steps), race.steps),
-            reduction_factor=self.reduction,
-        )
+        return Halving(race.objective, self.rungs(race.steps), self.reduction)
 
     def _first(self, steps: int) -> int:
         return self.grace or max(1, round(steps / self.reduction**2))

@@ -27,8 +27,10 @@ class SchedulerRecipe(Recipe, ABC):
 
     ranks: ClassVar[bool] = True
     """Whether it ranks trials before they are finished, by one number."""
+    gathers: ClassVar[bool] = False
+    """Whether all trials are under way before it decides: then no searcher can learn from some of them."""
     clones: ClassVar[bool] = False
-    """Whether trials take over what others have learnt: then no searcher may think beside it."""
+    """Whether trials take over what others have learnt, and its knobs."""
 
     @abstractmethod
     def rungs(self, steps: int) -> tuple[int, ...]:

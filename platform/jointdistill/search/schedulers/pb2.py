@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 from jointdistill.search.schedulers.base import Race, SchedulerRecipe
-from jointdistill.search.schedulers.population import inside, repeatable, rounds
+from jointdistill.search.schedulers.population import inside, rounds, steady
 from jointdistill.search.space import LogUniform, Uniform
 from jointdistill.types import Refusal
 
@@ -17,6 +17,7 @@ class Pb2(SchedulerRecipe):
     """PB2 (Parker-Holder et al., NeurIPS 2020, 2002.02518): rounds as in PBT, with knobs from a Gaussian
     process over knobs, time and gain. For continuous knobs, and for small populations."""
 
+    gathers: ClassVar[bool] = True
     clones: ClassVar[bool] = True
 
     every: int = 0
@@ -48,7 +49,7 @@ class Pb2(SchedulerRecipe):
                     f"--scheduler pb2 models numbers, and '{knob}' is {type(values).__name__}: take it out "
                     "of the space, or take --scheduler pbt."
                 )
-        return repeatable(PB2, race.seed)(
+        return steady(PB2, race.seed)(
             time_attr="step",
             metric=race.objective.name,
             mode=race.objective.mode,

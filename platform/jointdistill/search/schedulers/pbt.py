@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 from jointdistill.search.schedulers.base import Race, SchedulerRecipe
-from jointdistill.search.schedulers.population import inside, repeatable, rounds
+from jointdistill.search.schedulers.population import inside, rounds, steady
 from jointdistill.search.space import Choice, LogUniform, Range, Whole
 from jointdistill.types import Refusal
 
@@ -18,6 +18,7 @@ class Pbt(SchedulerRecipe):
     of one of the best, with its student, optimiser, weighting and trajectory, and with its knobs
     drawn anew (`resample`) or else times 0.8 or 1.2."""
 
+    gathers: ClassVar[bool] = True
     clones: ClassVar[bool] = True
 
     every: int = 0
@@ -46,7 +47,7 @@ class Pbt(SchedulerRecipe):
         """See `SchedulerRecipe`."""
         from ray.tune.schedulers import PopulationBasedTraining
 
-        return repeatable(PopulationBasedTraining, race.seed)(
+        return steady(PopulationBasedTraining, race.seed)(
             time_attr="step",
             metric=race.objective.name,
             mode=race.objective.mode,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import random
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -23,20 +25,50 @@ def inside(space: Space, point: Point) -> Point:
     return {knob: _inside(space, knob, label) for knob, label in point.items()}
 
 
-def repeatable(scheduler: type[Any], seed: int) -> type[Any]:
-    """The scheduler, with the draws of a round depending on the seed and the round alone.
+def steady(scheduler: type[Any], seed: int) -> type[Any]:
+    """One of Tune's population-based schedulers, in rounds that are the same again and wait for no one lost.
 
-    So a sweep that goes on after its driver died takes the same decisions again, and all that was computed
-    since still fits. Tune's schedulers draw from the generators that everybody shares.
+    Its draws depend on the seed and the round alone, so a sweep that goes on after its driver died takes the
+    same decisions again. Tune's draw from the generators that everybody shares, wait for ever for a member
+    that has failed, and let one without a score run ahead.
     """
 
-    class Repeatable(scheduler):  # type: ignore[misc]
+    class Steady(scheduler):  # type: ignore[misc]
         def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-            with _drawing_from(seed + int(result.get("step", 0))):
-                return str(super().on_trial_result(tune_controller, trial, result))
+            result = {self._metric: -self._metric_op * math.inf, **result}
+            with _drawing_from(seed + int(result["step"])):
+                return str(super().on_trial_result(Living(tune_controller), trial, result))
 
-    Repeatable.__name__ = scheduler.__name__
-    return Repeatable
+        def choose_trial_to_run(self, tune_controller: Any) -> Any:
+            chosen = super().choose_trial_to_run(tune_controller)
+            going = Living(tune_controller).get_trials()
+            if chosen is None and going and all(trial.status == trial.PAUSED for trial in going):
+                # Who was waited for has failed: the others are the round.
+                last = max(going, key=lambda trial: self._trial_state[trial].last_train_time)
+                self.on_trial_result(tune_controller, last, dict(self._trial_state[last].last_result))
+                chosen = super().choose_trial_to_run(tune_controller)
+            return chosen
+
+    Steady.__name__ = scheduler.__name__
+    return Steady
+
+
+class Living:
+    """Tune's controller as a scheduler should see it: without the trials that have ended."""
+
+    def __init__(self, controller: Any) -> None:
+        self._controller = controller
+
+    def get_trials(self) -> list[Any]:
+        """Those that go on."""
+        return [trial for trial in self._controller.get_trials() if not trial.is_finished()]
+
+    def get_live_trials(self) -> list[Any]:
+        """The same."""
+        return self.get_trials()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._controller, name)
 
 
 @contextmanager
@@ -45,7 +77,9 @@ def _drawing_from(seed: int) -> Iterator[None]:
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PB2's process has little to go by in its first rounds
+            yield
     finally:
         random.setstate(python)
         np.random.set_state(numpy)  # noqa: NPY002

@@ -1,0 +1,68 @@
+"""Successive halving for Tune, with trials that wait at a rung instead of being judged as they come.
+
+Tune's own ASHA stops a trial, or lets it go on, in the moment it reaches a rung, by those that came before:
+of 16 trials the first few always go on, and it trained 0.42 of all steps where halving asks for 0.26.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+
+from jointdistill.search.objective import Objective
+
+
+class Halving(FIFOScheduler):  # type: ignore[misc]  # ray is read untyped
+    """Every trial waits at its rung. First all begin; then, from the top rung down, the best 1/η of those who
+    have reached a rung go on, as soon as there is room; in the end the others are stopped. At least one goes
+    on to the last step."""
+
+    def __init__(self, objective: Objective, rungs: Sequence[int], reduction: int) -> None:
+        super().__init__()
+        self._objective, self._reduction = objective, reduction
+        self._reached: dict[int, dict[Trial, float]] = {rung: {} for rung in rungs[:-1]}
+        self._gone_on: set[tuple[int, Trial]] = set()
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        """Note how it did, and let it wait."""
+        score = float(result.get(self._objective.name, math.nan))
+        worst = -math.inf if self._objective.more_is_better else math.inf
+        rung = int(result["step"])
+        self._reached[rung][trial] = worst if math.isnan(score) else score
+        if result["went_on"]:  # what was decided once stays, in whatever order answers come this time
+            self._gone_on.add((rung, trial))
+            return str(TrialScheduler.CONTINUE)
+        return str(TrialScheduler.PAUSE)
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        """A new one; else the best that may go on; none where nothing is to be done now."""
+        trials = tune_controller.get_trials()
+        for trial in trials:
+            if trial.status == Trial.PENDING:
+                return trial
+        for rung in reversed(self._reached):
+            if chosen := self._next(rung, len(self._reached[rung]) // self._reduction):
+                return chosen
+        going = [trial for trial in trials if not trial.is_finished()]
+        if all(trial.status == Trial.PAUSED for trial in going):
+            top = max((rung for rung, there in self._reached.items() if there), default=0)
+            if top and not any(rung == top for rung, _ in self._gone_on):
+                return self._next(top, 1)  # fewer than η came so far
+            for trial in going:
+                tune_controller.stop_trial(trial)
+        return None
+
+    def _next(self, rung: int, room: int) -> Trial | None:
+        """The best of a rung that did not go on yet, where fewer than `room` did."""
+        if sum(gone == rung for gone, _ in self._gone_on) >= room:
+            return None
+        there, sign = self._reached[rung], -1 if self._objective.more_is_better else 1
+        for trial in sorted(there, key=lambda trial: (sign * there[trial], str(trial))):
+            if trial.status == Trial.PAUSED and (rung, trial) not in self._gone_on:
+                self._gone_on.add((rung, trial))
+                return trial
+        return None

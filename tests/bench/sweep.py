@@ -47,7 +47,7 @@ from jointdistill.experiment import Launch
 from jointdistill.launch.prepare import DataOrder
 from jointdistill.launch.prepare import prepare as draw
 from jointdistill.launch.work import Message, Note, Outcome, Work
-from jointdistill.search.conduct import Share, conduct
+from jointdistill.search.conduct import conduct
 from jointdistill.search.ledger import Ledger
 from jointdistill.search.report import Report
 from jointdistill.search.schedulers.asha import Asha
@@ -56,6 +56,7 @@ from jointdistill.search.schedulers.fifo import Fifo
 from jointdistill.search.schedulers.pbt import Pbt
 from jointdistill.search.space import Choice
 from jointdistill.search.sweep import Sweep
+from jointdistill.search.tuning import Share
 
 SPACE = {
     "weighting.gain": Choice((0.5, 1.0, 2.0, 4.0)),

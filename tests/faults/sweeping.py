@@ -11,8 +11,9 @@ from pathlib import Path
 
 from jointdistill.launch.command import carry_out
 from jointdistill.launch.work import Message, Note
-from jointdistill.search.conduct import Share, conduct
+from jointdistill.search.conduct import conduct
 from jointdistill.search.schedulers.asha import Asha
+from jointdistill.search.tuning import Share
 from tests.engine import small
 from tests.search import stub
 

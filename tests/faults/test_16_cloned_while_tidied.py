@@ -11,9 +11,11 @@ from jointdistill.engine.retention import kept, tidy
 from jointdistill.engine.snapshot import Snapshots
 from jointdistill.launch.work import Message
 from jointdistill.search.answers import Answers
-from jointdistill.search.conduct import Share, prepare
+from jointdistill.search.conduct import prepare
+from jointdistill.search.plan import Place, Plan
 from jointdistill.search.schedulers.pbt import Pbt
-from jointdistill.search.trial import Place, Plan, Trial
+from jointdistill.search.trial import Trial
+from jointdistill.search.tuning import Share
 from jointdistill.store.objects import open_store
 from jointdistill.types import Refusal
 from tests.engine import small

@@ -12,9 +12,9 @@ from jointdistill.engine.claims import Claims
 from jointdistill.engine.shard import Shard
 from jointdistill.engine.snapshot import Manifest, Snapshots
 from jointdistill.launch.work import Message, Outcome, Work
+from jointdistill.search.plan import Segment
 from jointdistill.search.space import LogUniform, Uniform
 from jointdistill.search.sweep import Sweep
-from jointdistill.search.trial import Segment
 from jointdistill.store.objects import open_store
 from jointdistill.types import Diverged, StepReport
 from tests.engine import small

@@ -20,12 +20,13 @@ from jointdistill.launch.show import show as show_run
 from jointdistill.launch.work import Message, Note
 from jointdistill.recipe import methods_in
 from jointdistill.search.answers import Answers
-from jointdistill.search.conduct import Share, conduct
+from jointdistill.search.conduct import conduct
 from jointdistill.search.estimate import estimate
 from jointdistill.search.schedulers.base import SchedulerRecipe
 from jointdistill.search.searchers.base import SearcherRecipe
 from jointdistill.search.space import turned
 from jointdistill.search.sweep import Sweep
+from jointdistill.search.tuning import Share
 from jointdistill.store.base import Missing
 from jointdistill.store.objects import open_store
 from jointdistill.types import Refusal

@@ -10,9 +10,10 @@ from rich.table import Table
 from jointdistill.experiment import Launch
 from jointdistill.launch.plan import probe
 from jointdistill.recipe import describe
-from jointdistill.search.conduct import Share, prepare
+from jointdistill.search.conduct import prepare
 from jointdistill.search.searchers.base import Search
 from jointdistill.search.sweep import Sweep
+from jointdistill.search.tuning import Share
 
 PROBED = 20
 """Steps that are tried."""

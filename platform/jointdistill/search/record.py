@@ -18,7 +18,7 @@ from jointdistill.engine.tracked_run import TrackedRun
 from jointdistill.engine.tracking import Tracking
 from jointdistill.launch.run import final_metrics, retell
 from jointdistill.launch.work import Note, Picture
-from jointdistill.search.trial import Begun, Paused, Said
+from jointdistill.search.plan import Begun, Paused, Said
 from jointdistill.types import Refusal, StepReport
 
 log = logging.getLogger(__name__)

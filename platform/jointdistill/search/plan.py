@@ -1,0 +1,115 @@
+"""What the trials of a sweep have in common, where one stands, and what they tell."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import NamedTuple, Self
+
+import pyarrow.fs
+from ray.tune import Checkpoint
+
+from jointdistill.engine.claims import Owner
+from jointdistill.engine.subject import Subject
+from jointdistill.experiment import Experiment
+from jointdistill.launch.run import Settled
+from jointdistill.launch.work import Message, Outcome, Work
+from jointdistill.search.answers import Answer
+from jointdistill.search.space import Point, Space, turned
+from jointdistill.store.base import Store
+from jointdistill.store.objects import open_store
+from jointdistill.types import JSON
+
+
+class Begun(NamedTuple):
+    """A run of a trial begins, or goes on."""
+
+    run: str
+    subject: Subject
+
+
+class Said(NamedTuple):
+    """Something that a run has to say."""
+
+    run: str
+    message: Message
+
+
+class Paused(NamedTuple):
+    """A run has an answer, and makes no step for now."""
+
+    run: str
+    step: int
+    answer: Answer
+    outcome: Outcome | None
+
+
+Post = Callable[[Begun | Said | Paused], object]
+Segment = Callable[[Work, Callable[[Message], None]], Outcome | None]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a trial stands."""
+
+    run: str
+    step: int = 0
+    origin: str = ""
+    """The snapshot that the run went on from, where it is a clone."""
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """As Tune hands it around: a path that no file system has, since a snapshot is no file of Tune's."""
+        return Checkpoint(json.dumps(asdict(self)), filesystem=pyarrow.fs.LocalFileSystem())
+
+    @classmethod
+    def at(cls, checkpoint: Checkpoint) -> Self:
+        """The place that was handed around."""
+        return cls(**json.loads(checkpoint.path))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all trials of a sweep have in common."""
+
+    sweep: str
+    base: Experiment
+    """As it was written; a run's identity is of it."""
+    settled: Settled
+    """With its teachers pinned."""
+    space: Space
+    rungs: tuple[int, ...]
+    reference: Mapping[str, float]
+    gpus: float
+    """That a trial occupies."""
+    segment: Segment
+    """How a segment is computed."""
+
+    @property
+    def store(self) -> Store:
+        """Where everything lies."""
+        return open_store(self.settled.work.storage)
+
+    def settle(self, point: Point, place: Place) -> Settled:
+        """A trial's run, with everything it rests on."""
+        experiment = turned(self.base, self.space, point)
+        experiment = replace(experiment, origin=place.origin or experiment.origin)
+        subject, work = self.settled.subject, self.settled.work
+        digests = {name: subject.teachers[name] for name in experiment.heard}
+        mine = Subject.of(experiment, subject.data, digests, subject.data_set)
+        teachers = {name: work.experiment.teachers[name] for name in experiment.heard}
+        about: dict[str, JSON] = {
+            **work.about,
+            "identity": mine.identity,
+            "teachers": dict(digests),
+            "sweep": self.sweep,
+        }
+        told = replace(
+            work,
+            experiment=replace(experiment, teachers=teachers or experiment.teachers),
+            run=place.run,
+            owner=Owner.here(),
+            about=about,
+        )
+        return Settled(told, mine, self.settled.tracking)

@@ -1,0 +1,171 @@
+"""Ray Tune's side of a sweep: what its trials occupy, how many run at a time, and the search itself."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from typing import Any
+
+from jointdistill.launch.cluster import autoscales
+from jointdistill.launch.train import interruptible
+from jointdistill.search.ledger import Ledger, Spent
+from jointdistill.search.plan import Paused, Plan
+from jointdistill.search.searchers.base import Search
+from jointdistill.search.sweep import Sweep
+from jointdistill.search.trial import Trial
+from jointdistill.types import Refusal
+
+RESTARTS = 3
+"""How often a trial begins again, from its last snapshot, after its process was lost."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """What a trial gets of the cluster."""
+
+    cpus: float = 1.0
+    """Cores of a trial that trains in one process; its threads, unless --threads says otherwise."""
+    gpus: float = 1.0
+    """GPUs of such a trial, on CUDA; a half lets two share one."""
+    at_once: int = 0
+    """Trials at a time; 0: as many as the cluster has room for."""
+
+    def __post_init__(self) -> None:
+        if self.cpus <= 0 or self.gpus <= 0 or self.at_once < 0:
+            raise Refusal("--cpus and --gpus must be above 0, and --at-once at least 0.")
+
+
+def search(sweep: Sweep, plan: Plan, share: Share, ledger: Ledger, posted: Any) -> None:
+    """Let Tune run the trials."""
+    at_once = _at_once(plan, share, sweep.trials)
+    os.environ.update(
+        {
+            "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+            "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a trial that failed has no score
+            "TUNE_DISABLE_SIGINT_HANDLER": "1",
+            "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # its state is never read back; see answers.py
+            "RAY_AIR_NEW_OUTPUT": "0",
+            "TUNE_MAX_PENDING_TRIALS_PG": str(at_once),  # else Tune asks a searcher for many ahead
+        }
+    )
+    from ray import tune
+
+    # It would read back files that Tune keeps for others.
+    logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
+    told = Search(
+        space=sweep.space,
+        objectives=sweep.ranked_by,
+        trials=sweep.trials,
+        seed=sweep.seed,
+        # Where trials wait for each other all of them are under way, and take turns.
+        at_once=sweep.trials if sweep.scheduler.gathers else at_once,
+        known=ledger.known(),
+    )
+    numbers = count()
+    names: dict[str, str] = {}
+
+    def named(trial: Any) -> str:
+        if trial.trial_id not in names:
+            names[trial.trial_id] = trial.custom_trial_name = f"{sweep.name}-{next(numbers):03d}"
+            ledger.begin(trial)
+        return names[trial.trial_id]
+
+    trainable = tune.with_parameters(Trial, plan=plan, post=partial(_put, posted.actor))
+    with tempfile.TemporaryDirectory(prefix="jd-tune-") as scratch, interruptible(), _refusing(ledger):
+        tune.Tuner(
+            tune.with_resources(trainable, _occupied(plan, share, at_once)),
+            # Tune wants to see the knobs of points that are settled before.
+            param_space={} if sweep.searcher.listens else dict.fromkeys(sweep.space),
+            tune_config=tune.TuneConfig(
+                search_alg=sweep.searcher.build(told),
+                scheduler=sweep.scheduler.build(sweep.race),
+                num_samples=sweep.searcher.trials(told),
+                time_budget_s=sweep.hours * 3600 or None,
+                reuse_actors=True,
+                trial_name_creator=named,
+                trial_dirname_creator=named,
+            ),
+            run_config=tune.RunConfig(
+                name=sweep.name,
+                storage_path=scratch,
+                stop=Spent(sweep.gpu_hours, ledger),
+                # A snapshot is kept at every rung; at the end, or after a failure, there is none to point at.
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                failure_config=tune.FailureConfig(max_failures=RESTARTS),
+                callbacks=[ledger],
+                verbose=0,
+            ),
+        ).fit()
+
+
+@contextmanager
+def _refusing(ledger: Ledger) -> Iterator[None]:
+    """What was refused is raised as that, however Tune wraps it."""
+    try:
+        yield
+    except Exception as wrapped:
+        raise ledger.refused or wrapped from None
+
+
+def _occupied(plan: Plan, share: Share, at_once: int) -> Any:
+    """What Tune reserves for a trial. Where workers train it, they ask for their own; the trial itself sits
+    beside the head then, which is never taken away, and has a share of it so that no more run at a time."""
+    from ray import tune
+
+    if plan.settled.work.launch.workers:
+        return tune.PlacementGroupFactory([{"node:__internal_head__": int(1e4 / at_once) / 1e4}])
+    gpu = {"GPU": share.gpus} if plan.gpus else {}
+    return tune.PlacementGroupFactory([{"CPU": share.cpus, **gpu}])
+
+
+def _at_once(plan: Plan, share: Share, trials: int) -> int:
+    """How many trials run at a time: more would wait for each other's workers without end."""
+    import ray
+
+    launch = plan.settled.work.launch
+    if autoscales():
+        return share.at_once or trials
+    kind = "GPU" if plan.gpus else "CPU"
+    each = launch.workers or (share.gpus if plan.gpus else share.cpus)
+    of_nodes = [node["Resources"].get(kind, 0.0) for node in ray.nodes() if node["Alive"]]
+    # A trial in one process cannot lie across machines.
+    there = sum(of_nodes) if launch.workers else max(of_nodes, default=0.0)
+    if there < each:
+        where = "the cluster" if launch.workers else "no machine of the cluster"
+        has = f"has {there:g}" if launch.workers else f"has more than {there:g}"
+        raise Refusal(
+            f"A trial asks for {each:g} {kind}s and {where} {has}: lower --{kind.lower()}s or --workers, or "
+            "add nodes."
+        )
+    room = sum(of_nodes) / each if launch.workers else sum(int(has / each) for has in of_nodes)
+    return share.at_once or max(1, int(room))
+
+
+@contextmanager
+def queue() -> Iterator[Any]:
+    """What trials post into; beside the driver, since on a machine that is taken away nothing would come."""
+    import ray
+    from ray.util.queue import Queue
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
+    try:
+        yield queue
+    finally:
+        queue.shutdown(force=True)
+
+
+def _put(actor: Any, posted: Any) -> None:
+    """Post. It waits at the end of a segment only: then all that was posted before has come, too."""
+    import ray
+
+    there = actor.put_nowait.remote(posted)
+    if isinstance(posted, Paused):
+        ray.get(there)

@@ -204,6 +204,16 @@ def test_where_every_trial_fails_the_sweep_does(folder: Path) -> None:
     assert parent.info.status == "FAILED"
 
 
+@pytest.mark.timeout(200)
+def test_trials_on_two_workers_take_turns_where_there_is_room_for_one(folder: Path) -> None:
+    sweep = stub.sweep(folder, "wide", trials=2, scheduler=Asha(20, 2))
+    report = conduct(sweep, replace(small.launch(folder), workers=2), Share(), lambda message: None)
+    assert sorted(course.step for course in report.courses) == [20, 40]
+    assert not any(course.failure for course in report.courses)
+    assert report.best is not None
+    assert result(open_store(str(folder / "storage")), report.best.run) is not None
+
+
 def test_a_thinking_searcher_finds_a_front(folder: Path) -> None:
     names = ("segmentation/miou", "depth/abs_rel")
     report = go(folder, stub.sweep(folder, "front", trials=12, searcher=Tpe(4), objectives=names))

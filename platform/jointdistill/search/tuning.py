@@ -115,11 +115,12 @@ def _refusing(ledger: Ledger) -> Iterator[None]:
 
 def _occupied(plan: Plan, share: Share, at_once: int) -> Any:
     """What Tune reserves for a trial. Where workers train it, they ask for their own; the trial itself sits
-    beside the head then, which is never taken away, and has a share of it so that no more run at a time."""
+    beside the head then, which is never taken away, and has a share of it so that no more run at a time; a
+    tenth is left to Ray Train, which keeps something there as well and would wait for it without a word."""
     from ray import tune
 
     if plan.settled.work.launch.workers:
-        return tune.PlacementGroupFactory([{"node:__internal_head__": int(1e4 / at_once) / 1e4}])
+        return tune.PlacementGroupFactory([{"node:__internal_head__": int(9e3 / at_once) / 1e4}])
     gpu = {"GPU": share.gpus} if plan.gpus else {}
     return tune.PlacementGroupFactory([{"CPU": share.cpus, **gpu}])
 

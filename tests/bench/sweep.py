@@ -17,8 +17,8 @@ The last line is JSON:
     miou_lost       points of mIoU by which asha's best is below random's; a value a seed (at most 0.5)
     abs_rel_lost    by which share its AbsRel is above; a value a seed (at most 0.01)
     pbt_gain        Δm of pbt's best minus that of random's best; a value a seed
-    start_s         from the start of a trial to its first step, in a new process and in one that had a trial
-                    before: medians (target: at most 4)
+    start_s         seconds to the first step of a trial: from the birth of a new process, and from the start
+                    of a trial in a process that had one before; medians (target: at most 4)
 """
 
 from __future__ import annotations
@@ -146,6 +146,8 @@ def timed(folder: str) -> Callable[[Work, Callable[[Message], None]], Outcome | 
         import time
         from pathlib import Path
 
+        import psutil
+
         from jointdistill.launch.train import tune_process
         from jointdistill.launch.worker import Ears, live
         from jointdistill.types import Stopped
@@ -154,7 +156,8 @@ def timed(folder: str) -> Callable[[Work, Callable[[Message], None]], Outcome | 
 
         def first(step: int) -> None:
             if not told:
-                line = json.dumps([time.monotonic(), os.getpid(), 0, f"step {work.run}", step, 0.0])
+                age = time.time() - psutil.Process().create_time()
+                line = json.dumps([time.monotonic(), os.getpid(), 0, f"step {work.run}", step, age])
                 with (Path(folder) / f"{os.getpid()}.jsonl").open("a") as mine:
                     mine.write(f"{line}\n")
             told.append(step)
@@ -178,7 +181,10 @@ def started(diary: Diary) -> dict[str, float]:
             continue
         starts = [one.at for one in lines if one.what == f"start {line.what.split()[1]}" and one.at < line.at]
         if starts:
-            took["used" if line.pid in seen else "new"].append(line.at - starts[-1])
+            # Tune tells of a start when the process is there: a new one is counted from its birth.
+            took["used" if line.pid in seen else "new"].append(
+                line.at - starts[-1] if line.pid in seen else line.processor
+            )
         seen.add(line.pid)
     return {kind: round(statistics.median(times), 2) for kind, times in took.items() if times}
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import signal
 import sys
 import tempfile
@@ -16,6 +15,8 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
+
+from tests.faults.cluster import surroundings
 
 STEPS, EVERY = 400, 10
 LONG_S = 120
@@ -74,12 +75,5 @@ def main(folder: Path) -> None:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory(prefix="jd-", dir="/tmp", ignore_cleanup_errors=True) as scratch:
-        os.environ |= {
-            "RAY_TMPDIR": scratch,
-            "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN": secrets.token_hex(32),
-            "RAY_USAGE_STATS_ENABLED": "0",
-            "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
-            "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
-        }
+        os.environ |= surroundings(scratch)
         main(Path(sys.argv[1]))

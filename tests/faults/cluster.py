@@ -23,6 +23,18 @@ STEPS = 240
 DEADLINE_S = 12
 
 
+def surroundings(scratch: str) -> dict[str, str]:
+    """The environment of a cluster that nobody else finds."""
+    return {
+        "RAY_TMPDIR": scratch,
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+        "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+    }
+
+
 def main(how: str, folder: Path) -> None:
     """Train, take the machine away, and tell."""
     import ray
@@ -64,13 +76,5 @@ def main(how: str, folder: Path) -> None:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory(prefix="jd-", dir="/tmp", ignore_cleanup_errors=True) as scratch:
-        os.environ |= {
-            "RAY_TMPDIR": scratch,
-            "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN": secrets.token_hex(32),
-            "RAY_USAGE_STATS_ENABLED": "0",
-            "RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "1",
-            "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
-            "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
-        }
+        os.environ |= surroundings(scratch) | {"RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "1"}
         main(sys.argv[1], Path(sys.argv[2]))

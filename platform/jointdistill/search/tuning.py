@@ -24,6 +24,14 @@ from jointdistill.types import Refusal
 RESTARTS = 3
 """How often a trial begins again, from its last snapshot, after its process was lost."""
 
+_QUIET = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a trial that failed has no score
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # its state is never read back; see answers.py
+    "RAY_AIR_NEW_OUTPUT": "0",
+}
+
 
 @dataclass(frozen=True)
 class Share:
@@ -44,16 +52,7 @@ class Share:
 def search(sweep: Sweep, plan: Plan, share: Share, ledger: Ledger, posted: Any) -> None:
     """Let Tune run the trials."""
     at_once = _at_once(plan, share, sweep.trials)
-    os.environ.update(
-        {
-            "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-            "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a trial that failed has no score
-            "TUNE_DISABLE_SIGINT_HANDLER": "1",
-            "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # its state is never read back; see answers.py
-            "RAY_AIR_NEW_OUTPUT": "0",
-            "TUNE_MAX_PENDING_TRIALS_PG": str(at_once),  # else Tune asks a searcher for many ahead
-        }
-    )
+    os.environ.update({**_QUIET, "TUNE_MAX_PENDING_TRIALS_PG": str(at_once)})  # else it asks far ahead
     from ray import tune
 
     # It would read back files that Tune keeps for others.

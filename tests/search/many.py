@@ -6,7 +6,6 @@ The last line says how each ended, and the most memory that the driver took, as 
 from __future__ import annotations
 
 import json
-import resource
 import sys
 from pathlib import Path
 
@@ -21,8 +20,13 @@ def main(folder: Path, trials: int) -> None:
     """Sweep, and tell."""
     sweep = stub.sweep(folder, "many", trials=trials, scheduler=Asha(10, 2))
     report = conduct(sweep, small.launch(folder), Share(), lambda message: None, stub.segment())
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"steps": {course.name: course.step for course in report.courses}, "peak": peak}))
+    print(json.dumps({"steps": {course.name: course.step for course in report.courses}, "peak": _peak()}))
+
+
+def _peak() -> int:
+    """Bytes; by /proc, since `getrusage` counts what the process was before it became this program."""
+    status = Path("/proc/self/status").read_text()
+    return 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
 
 
 if __name__ == "__main__":

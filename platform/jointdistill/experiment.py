@@ -12,10 +12,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
-import tyro
 
 from jointdistill.data.augment import Augment
 from jointdistill.data.sampling import Sampling
@@ -83,7 +82,7 @@ class Experiment:
     """Task → how it is read, asked, judged and drawn."""
     weighting: WeightingRecipe
     """How much of each teacher the student takes."""
-    data: tyro.conf.Suppress[str] = "scenes"
+    data: str = "scenes"
     """Name of the data set, where the launch gives no address."""
     student: Joint = field(default_factory=Joint)
     teachers: Mapping[str, TeacherRecipe] = field(default_factory=dict)
@@ -100,7 +99,7 @@ class Experiment:
     anchors: int = 0
     """How many copies of the weights to keep along the way: at the end, at half of it, at half of that …;
     `teacher-way` replays a teacher's."""
-    origin: Annotated[str, tyro.conf.arg(name="from")] = ""
+    origin: str = ""
     """RUN@STEP of a snapshot to go on from; empty: from first weights."""
     seed: int = 0
     """Of first weights, order of images and views."""

@@ -9,7 +9,7 @@
 All of them judge by Δm on the validation split. Sweeps that are finished in the storage are not run again,
 so an interrupted bench goes on where it stopped.
 
-    python tests/bench/sweep.py --steps 300 --seeds 3
+    python tests/bench/sweep.py --steps 400 --seeds 0 1 2
 
 The last line is JSON:
 
@@ -17,6 +17,8 @@ The last line is JSON:
     miou_lost       points of mIoU by which asha's best is below random's; a value a seed (at most 0.5)
     abs_rel_lost    by which share its AbsRel is above; a value a seed (at most 0.01)
     pbt_gain        Δm of pbt's best minus that of random's best; a value a seed
+    foretold        Spearman's correlation of the 16 Δm after a share of the steps with those at the end, in
+                    random's trials; the mean over seeds: where a rung is worth something
     start_s         seconds to the first step of a trial: from the birth of a new process, and from the start
                     of a trial in a process that had one before; medians (target: at most 4)
 """
@@ -30,7 +32,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -39,6 +41,7 @@ from unittest.mock import patch
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+import pandas as pd
 from diary import Diary
 from gain import scores
 
@@ -62,14 +65,27 @@ SPACE = {
     "weighting.gain": Choice((0.5, 1.0, 2.0, 4.0)),
     "optimise.learning_rate": Choice((1e-3, 3e-3, 6e-3, 1.2e-2)),
 }
-ARMS: dict[str, SchedulerRecipe] = {"random": Fifo(), "asha": Asha(), "pbt": Pbt()}
+WATCHED = (1 / 12, 1 / 9, 1 / 6, 1 / 4, 1 / 3, 1 / 2, 2 / 3, 5 / 6)
+
+
+@dataclass(frozen=True)
+class Watched(Fifo):
+    """Every trial to its end, and judged on the way."""
+
+    def rungs(self, steps: int) -> tuple[int, ...]:
+        """Where it is judged."""
+        return (*(round(share * steps) for share in WATCHED), steps)
+
+
+ARMS: dict[str, SchedulerRecipe] = {"random": Watched(), "asha": Asha(), "pbt": Pbt()}
 
 
 def main() -> None:
     """Run the sweeps one after the other, and print what they say."""
     arguments = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     arguments.add_argument("--steps", type=int, default=300, help="of a whole trial")
-    arguments.add_argument("--seeds", type=int, default=3)
+    arguments.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    arguments.add_argument("--ema", type=float, default=0.98, help="of the student, which is then judged")
     arguments.add_argument("--teacher-steps", type=int, default=800)
     arguments.add_argument("--arms", nargs="+", choices=[*ARMS], default=[*ARMS])
     asked = arguments.parse_args()
@@ -81,12 +97,12 @@ def main() -> None:
     with TemporaryDirectory(prefix="jd-bench-") as folder:
         diary = Diary(Path(folder))
         found = {
-            (arm, seed): go(arm, seed, asked.steps, diary)
-            for seed in range(asked.seeds)
+            (arm, seed): go(arm, seed, asked.steps, asked.ema, diary)
+            for seed in asked.seeds
             for arm in asked.arms
         }
         starts = started(diary)
-    seeds = range(asked.seeds)
+    seeds = asked.seeds
     said: dict[str, Any] = {"start_s": starts, "steps": asked.steps, "trials": 16}
     if {"random", "asha"} <= {*asked.arms}:
         ratios = [found["asha", seed].steps_trained / found["random", seed].steps_trained for seed in seeds]
@@ -102,15 +118,17 @@ def main() -> None:
                 for seed in seeds
             ],
         }
+    if "random" in asked.arms:
+        said["foretold"] = foretold([found["random", seed] for seed in seeds])
     if {"random", "pbt"} <= {*asked.arms}:
         said["pbt_gain"] = [round(gap(found, "pbt", seed, "delta_m"), 4) for seed in seeds]
     print(json.dumps(said))
 
 
-def go(arm: str, seed: int, steps: int, diary: Diary) -> Report:
+def go(arm: str, seed: int, steps: int, ema: float, diary: Diary) -> Report:
     """One sweep, or what it found."""
     made = distill.scenes()
-    base = replace(made, seed=seed, optimise=replace(made.optimise, steps=steps), floors={})
+    base = replace(made, seed=seed, optimise=replace(made.optimise, steps=steps, ema=ema), floors={})
     name = f"bench-{arm}-{steps}-{seed}"
     sweep = Sweep(name, base, SPACE, scheduler=ARMS[arm], trials=16, seed=seed)
 
@@ -187,6 +205,19 @@ def started(diary: Diary) -> dict[str, float]:
             )
         seen.add(line.pid)
     return {kind: round(statistics.median(times), 2) for kind, times in took.items() if times}
+
+
+def foretold(reports: list[Report]) -> dict[str, float]:
+    """Share of the steps → correlation of the ranks then with those at the end."""
+    found: dict[str, list[float]] = {f"{share:.3f}": [] for share in WATCHED}
+    for report in reports:
+        table = pd.DataFrame(
+            [{step: row["delta_m"] for step, row in course.curve.items()} for course in report.courses]
+        )
+        ranks = table.sort_index(axis=1).corr(method="spearman")
+        for share, correlation in zip(found, ranks.iloc[:, -1], strict=False):
+            found[share].append(correlation)
+    return {share: round(statistics.mean(of_seeds), 3) for share, of_seeds in found.items()}
 
 
 def gap(found: dict[tuple[str, int], Report], arm: str, seed: int, name: str) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from inspect import cleandoc
 from typing import Annotated, Any, NoReturn, TypeVar
 
@@ -36,12 +36,26 @@ class Order:
     """Print the parts, parameters, memory and a time estimate, and stop."""
 
 
+@dataclass(frozen=True)
+class _Flags(Experiment):
+    """An experiment as its flags show it; not said there, since workers would import a command line."""
+
+    data: tyro.conf.Suppress[str] = "scenes"  # --data is the launch's
+    origin: Annotated[str, tyro.conf.arg(name="from")] = ""
+    """RUN@STEP of a snapshot to go on from; empty: from first weights."""
+
+
 def parse(experiments: Experiments, about: str, launch: Launch, arguments: Sequence[str]) -> Order:
     """The order of a command line. Raises `Refusal` for an unknown experiment or method."""
     name, flags = choose(experiments, "experiment", about, arguments)
     experiment, flags = _swap(experiments[name](), flags)
     about = f"{cleandoc(experiments[name].__doc__ or about)}\n\n{_METHODS}\n{_words()}"
-    return fill(Order(experiment, launch), about, flags, name)
+    order = fill(Order(_Flags(**_fields(experiment)), launch), about, flags, name)
+    return replace(order, experiment=Experiment(**_fields(order.experiment)))
+
+
+def _fields(experiment: Experiment) -> dict[str, Any]:
+    return {each.name: getattr(experiment, each.name) for each in fields(experiment)}
 
 
 def choose(

@@ -43,7 +43,8 @@ from jointdistill.engine.remember import Replay
 from jointdistill.engine.step import train_step
 from jointdistill.experiment import Experiment, Launch, Optimise
 from jointdistill.launch import train, worker
-from jointdistill.launch.run import run, settle
+from jointdistill.launch.run import run
+from jointdistill.launch.settle import settle
 from jointdistill.launch.work import Message, Outcome, Work
 from jointdistill.nets.way import Moment
 from jointdistill.teachers.base import Teacher

@@ -40,7 +40,8 @@ from jointdistill.engine.loop import Loop
 from jointdistill.engine.ranks import Ranks
 from jointdistill.experiment import Experiment, Optimise
 from jointdistill.launch import train, worker
-from jointdistill.launch.run import run, settle
+from jointdistill.launch.run import run
+from jointdistill.launch.settle import settle
 from jointdistill.launch.stop import StopSign
 from jointdistill.launch.work import Message, Outcome, Work
 from jointdistill.types import Batch

@@ -20,7 +20,7 @@ from jointdistill.engine.ranks import Ranks
 from jointdistill.engine.snapshot import MANIFEST
 from jointdistill.experiment import Experiment, Optimise
 from jointdistill.launch import train, worker
-from jointdistill.launch.run import settle
+from jointdistill.launch.settle import settle
 from jointdistill.nets.joint import Joint
 from jointdistill.store.base import Store
 from jointdistill.types import Batch

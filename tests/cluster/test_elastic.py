@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from jointdistill.launch.run import result, run
+from jointdistill.launch.run import run
+from jointdistill.launch.settle import result
 from jointdistill.store.objects import open_store
 from tests.cluster.elastic import EVERY, STEPS
 from tests.faults.workers import ROOT, experiment, launch

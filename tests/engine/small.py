@@ -17,7 +17,7 @@ from jointdistill.distill.attention_map import AttentionMap
 from jointdistill.distill.log_depth_l1 import LogDepthL1
 from jointdistill.distill.tempered_kl import TemperedKL
 from jointdistill.experiment import Experiment, Launch, Optimise
-from jointdistill.launch.run import settle
+from jointdistill.launch.settle import settle
 from jointdistill.launch.work import Work
 from jointdistill.nets.joint import Joint
 from jointdistill.nets.saved import Model, save

@@ -9,7 +9,7 @@ import torch
 from jointdistill.data.format import write_set
 from jointdistill.engine.ranks import Ranks
 from jointdistill.experiment import Optimise
-from jointdistill.launch.run import settle
+from jointdistill.launch.settle import settle
 from jointdistill.launch.work import Note, Outcome, Picture, Work
 from jointdistill.launch.worker import build, live
 from jointdistill.store.objects import open_store

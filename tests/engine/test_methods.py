@@ -9,7 +9,7 @@ from jointdistill.data.sampling import Sampling
 from jointdistill.engine.gram import gram
 from jointdistill.engine.ranks import Ranks
 from jointdistill.experiment import Experiment, Optimise
-from jointdistill.launch.run import settle
+from jointdistill.launch.settle import settle
 from jointdistill.launch.worker import build, live
 from jointdistill.nets.joint import Joint
 from jointdistill.store.objects import open_store

@@ -23,7 +23,8 @@ from PIL import Image
 from jobs import evaluate, predict
 from jointdistill.data.cache import open_cache
 from jointdistill.engine.snapshot import Snapshots
-from jointdistill.launch.run import run, settle
+from jointdistill.launch.run import run
+from jointdistill.launch.settle import settle
 from jointdistill.nets.saved import DESCRIPTION, WEIGHTS, _digest, read_description
 from jointdistill.recipe import digest
 from jointdistill.store.objects import open_store

@@ -18,7 +18,8 @@ from mlflow.entities import Run
 from jointdistill.engine.claims import Claims, Hold, Owner
 from jointdistill.engine.snapshot import Snapshots
 from jointdistill.launch.cluster import connected
-from jointdistill.launch.run import result, run
+from jointdistill.launch.run import run
+from jointdistill.launch.settle import result
 from jointdistill.launch.work import Message, Note
 from jointdistill.search.answers import Answers
 from jointdistill.search.conduct import conduct

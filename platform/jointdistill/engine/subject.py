@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
-
-from mlflow.entities import Dataset, DatasetInput, Param
 
 from jointdistill.engine.lineage import commit, package_digest
 from jointdistill.experiment import Experiment
@@ -47,11 +44,11 @@ class Subject:
         identity = experiment.identity(data, teachers)
         return cls(experiment.describe(), identity, data, teachers, data_set, experiment.origin)
 
-    def params(self) -> list[Param]:
+    def params(self) -> dict[str, str]:
         """The leaves of what it is made of. Nothing else is recorded of how it was started: no flag, no
         variable of the environment, so no secret."""
         leaves = flatten(dict(self.described))
-        return [Param(name, str(value)[:_LONGEST_PARAM]) for name, value in leaves.items()]
+        return {name: str(value)[:_LONGEST_PARAM] for name, value in leaves.items()}
 
     def tags(self) -> dict[str, str]:
         """Where the run came from."""
@@ -74,8 +71,3 @@ class Subject:
         if not self.origin:
             return nested
         return nested | {"jointdistill.from": self.origin, "jointdistill.from_run": self.from_run}
-
-    def dataset(self) -> DatasetInput:
-        """The data set, as MLflow's pages list it."""
-        source = json.dumps({"name": self.data_set})
-        return DatasetInput(Dataset(self.data_set or "unnamed", self.data[:12], "jointdistill", source))

@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import Literal, Self, final
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric
+from mlflow.entities import Dataset, DatasetInput, Metric, Param
 
 from jointdistill.engine.claims import Superseded
 from jointdistill.engine.subject import Subject
@@ -55,10 +55,10 @@ class TrackedRun:
     def begin(self, subject: Subject) -> None:
         """Say what the run is, send what an earlier driver could not, and find which points it has."""
         self.client.update_run(self.run_id, status="RUNNING")
-        params = subject.params()
+        params = [Param(name, value) for name, value in subject.params().items()]
         for first in range(0, len(params), _PARAMS_A_BATCH):
             self.client.log_batch(self.run_id, params=params[first : first + _PARAMS_A_BATCH])
-        self.client.log_inputs(self.run_id, [subject.dataset()])
+        self.client.log_inputs(self.run_id, [_data_set(subject)])
         for key in self._store.list(self._spool):
             path, content = key.removeprefix(f"{self._spool}/"), self._store.get(key)
             self._waiting.append((path, content))
@@ -182,3 +182,9 @@ class TrackedRun:
 def _points(content: bytes) -> list[Metric]:
     """The points of an entry."""
     return [Metric(**json.loads(line)) for line in content.splitlines()]
+
+
+def _data_set(subject: Subject) -> DatasetInput:
+    """The data set, as MLflow's pages list it."""
+    source = json.dumps({"name": subject.data_set})
+    return DatasetInput(Dataset(subject.data_set or "unnamed", subject.data[:12], "jointdistill", source))

@@ -16,7 +16,7 @@ from jointdistill.engine.ranks import Ranks
 from jointdistill.engine.step import train_step
 from jointdistill.engine.tracking import Tracking
 from jointdistill.experiment import Experiment, Launch
-from jointdistill.launch.run import result, settle
+from jointdistill.launch.settle import result, settle
 from jointdistill.launch.train import tune_process
 from jointdistill.launch.work import Work
 from jointdistill.launch.worker import build

@@ -8,7 +8,8 @@ from dataclasses import replace
 from jointdistill.engine.claims import Claims, Hold
 from jointdistill.experiment import Launch
 from jointdistill.launch.cluster import connected, device_of
-from jointdistill.launch.run import Settled, Watch, attempt, inscribe, open_tracking, register, settle
+from jointdistill.launch.run import Watch, open_tracking, register
+from jointdistill.launch.settle import Settled, attempt, inscribe, settle
 from jointdistill.launch.stop import StopSign
 from jointdistill.launch.train import tune_process
 from jointdistill.launch.work import Note

@@ -13,7 +13,7 @@ from ray.tune import Checkpoint
 from jointdistill.engine.claims import Owner
 from jointdistill.engine.subject import Subject
 from jointdistill.experiment import Experiment
-from jointdistill.launch.run import Settled
+from jointdistill.launch.settle import Settled
 from jointdistill.launch.work import Message, Outcome, Work
 from jointdistill.search.answers import Answer
 from jointdistill.search.space import Point, Space, turned

@@ -17,7 +17,7 @@ from ray.tune import Trainable
 from jointdistill.engine.branch import find, pin, refuse_unfit
 from jointdistill.engine.claims import Claims, Hold
 from jointdistill.engine.snapshot import Snapshots
-from jointdistill.launch.run import inscribe, result
+from jointdistill.launch.settle import inscribe, result
 from jointdistill.launch.stop import StopSign
 from jointdistill.launch.train import train
 from jointdistill.launch.work import Message, Note, Outcome, Work

@@ -1,6 +1,7 @@
 """What a sweep saves: successive halving and a population beside random search, on the demo's data.
 
-16 configurations (four gains of the weighting times four learning rates), three seeds of the student:
+16 configurations of the weighting (direction, gain, temperature), or four of its gains times four learning
+rates, where a short run misleads; three seeds of the student:
 
     random   every configuration to its end: the best there is to find
     asha     the same 16 configurations, of which a third goes on at each rung
@@ -9,7 +10,7 @@
 All of them judge by Δm on the validation split. Sweeps that are finished in the storage are not run again,
 so an interrupted bench goes on where it stopped.
 
-    python tests/bench/sweep.py --steps 400 --seeds 0 1 2
+    python tests/bench/sweep.py --steps 300 --seeds 0 1 2
 
 The last line is JSON:
 
@@ -61,11 +62,18 @@ from jointdistill.search.space import Choice
 from jointdistill.search.sweep import Sweep
 from jointdistill.search.tuning import Share
 
-SPACE = {
-    "weighting.gain": Choice((0.5, 1.0, 2.0, 4.0)),
-    "optimise.learning_rate": Choice((1e-3, 3e-3, 6e-3, 1.2e-2)),
+SPACES = {
+    "weighting": {
+        "weighting.direction": Choice(("catch-up", "ability-following")),
+        "weighting.gain": Choice((0.25, 0.63, 1.6, 4.0)),
+        "weighting.temperature": Choice((0.25, 4.0)),
+    },
+    "learning-rate": {
+        "weighting.gain": Choice((0.5, 1.0, 2.0, 4.0)),
+        "optimise.learning_rate": Choice((1e-3, 3e-3, 6e-3, 1.2e-2)),
+    },
 }
-WATCHED = (1 / 12, 1 / 9, 1 / 6, 1 / 4, 1 / 3, 1 / 2, 2 / 3, 5 / 6)
+WATCHED = (1 / 9, 1 / 6, 1 / 3, 1 / 2, 2 / 3, 5 / 6)
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,7 @@ def main() -> None:
     """Run the sweeps one after the other, and print what they say."""
     arguments = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     arguments.add_argument("--steps", type=int, default=300, help="of a whole trial")
+    arguments.add_argument("--space", choices=[*SPACES], default="weighting")
     arguments.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     arguments.add_argument("--ema", type=float, default=0.98, help="of the student, which is then judged")
     arguments.add_argument("--teacher-steps", type=int, default=800)
@@ -96,14 +105,10 @@ def main() -> None:
         list(pool.map(scores, teachers, [t.name for t in teachers]))
     with TemporaryDirectory(prefix="jd-bench-") as folder:
         diary = Diary(Path(folder))
-        found = {
-            (arm, seed): go(arm, seed, asked.steps, asked.ema, diary)
-            for seed in asked.seeds
-            for arm in asked.arms
-        }
+        found = {(arm, seed): go(arm, seed, asked, diary) for seed in asked.seeds for arm in asked.arms}
         starts = started(diary)
     seeds = asked.seeds
-    said: dict[str, Any] = {"start_s": starts, "steps": asked.steps, "trials": 16}
+    said: dict[str, Any] = {"start_s": starts, "space": asked.space, "steps": asked.steps, "trials": 16}
     if {"random", "asha"} <= {*asked.arms}:
         ratios = [found["asha", seed].steps_trained / found["random", seed].steps_trained for seed in seeds]
         said |= {
@@ -125,12 +130,13 @@ def main() -> None:
     print(json.dumps(said))
 
 
-def go(arm: str, seed: int, steps: int, ema: float, diary: Diary) -> Report:
+def go(arm: str, seed: int, asked: argparse.Namespace, diary: Diary) -> Report:
     """One sweep, or what it found."""
     made = distill.scenes()
-    base = replace(made, seed=seed, optimise=replace(made.optimise, steps=steps, ema=ema), floors={})
-    name = f"bench-{arm}-{steps}-{seed}"
-    sweep = Sweep(name, base, SPACE, scheduler=ARMS[arm], trials=16, seed=seed)
+    optimise = replace(made.optimise, steps=asked.steps, ema=asked.ema)
+    base = replace(made, seed=seed, optimise=optimise, floors={})
+    name = f"bench-{asked.space}-{arm}-{asked.steps}-{seed}"
+    sweep = Sweep(name, base, SPACES[asked.space], scheduler=ARMS[arm], trials=16, seed=seed)
 
     def say(message: Message) -> None:
         if isinstance(message, Note):
@@ -148,8 +154,8 @@ def go(arm: str, seed: int, steps: int, ema: float, diary: Diary) -> Report:
     assert best is not None
     print(
         f"{name}: {report.steps_trained} steps; best {best.point}: "
-        f"mIoU {100 * best.curve[steps]['segmentation/miou']:.2f}, "
-        f"AbsRel {best.curve[steps]['depth/abs_rel']:.4f}, Δm {best.curve[steps]['delta_m']:+.4f}",
+        f"mIoU {100 * best.curve[asked.steps]['segmentation/miou']:.2f}, "
+        f"AbsRel {best.curve[asked.steps]['depth/abs_rel']:.4f}, Δm {best.curve[asked.steps]['delta_m']:+.4f}",
         flush=True,
     )
     return report

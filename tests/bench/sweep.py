@@ -61,6 +61,7 @@ from jointdistill.search.schedulers.pbt import Pbt
 from jointdistill.search.space import Choice
 from jointdistill.search.sweep import Sweep
 from jointdistill.search.tuning import Share
+from jointdistill.weighting.competence import Competence
 
 SPACES = {
     "weighting": {
@@ -134,7 +135,9 @@ def go(arm: str, seed: int, asked: argparse.Namespace, diary: Diary) -> Report:
     """One sweep, or what it found."""
     made = distill.scenes()
     optimise = replace(made.optimise, steps=asked.steps, ema=asked.ema)
-    base = replace(made, seed=seed, optimise=optimise, floors={})
+    # Uniform for an eighth of the run, as in the 800 steps of the experiment.
+    weighting = Competence(warmup_steps=asked.steps // 8)
+    base = replace(made, seed=seed, optimise=optimise, weighting=weighting, floors={})
     name = f"bench-{asked.space}-{arm}-{asked.steps}-{seed}"
     sweep = Sweep(name, base, SPACES[asked.space], scheduler=ARMS[arm], trials=16, seed=seed)
 
@@ -152,12 +155,10 @@ def go(arm: str, seed: int, asked: argparse.Namespace, diary: Diary) -> Report:
         report = conduct(sweep, Launch(workers=0, threads=1), Share(), say, timed(str(diary.folder)))
     best = report.best
     assert best is not None
-    print(
-        f"{name}: {report.steps_trained} steps; best {best.point}: "
-        f"mIoU {100 * best.curve[asked.steps]['segmentation/miou']:.2f}, "
-        f"AbsRel {best.curve[asked.steps]['depth/abs_rel']:.4f}, Δm {best.curve[asked.steps]['delta_m']:+.4f}",
-        flush=True,
-    )
+    end = best.curve[asked.steps]
+    miou, abs_rel = 100 * end["segmentation/miou"], end["depth/abs_rel"]
+    print(f"{name}: {report.steps_trained} steps; best {best.point}", flush=True)
+    print(f"    mIoU {miou:.2f}, AbsRel {abs_rel:.4f}, Δm {end['delta_m']:+.4f}", flush=True)
     return report
 
 

@@ -50,9 +50,11 @@ from jobs import distill, prepare, teach
 from jointdistill.experiment import Launch
 from jointdistill.launch.prepare import DataOrder
 from jointdistill.launch.prepare import prepare as draw
+from jointdistill.launch.stop import StopSign
 from jointdistill.launch.work import Message, Note, Outcome, Work
 from jointdistill.search.conduct import conduct
 from jointdistill.search.ledger import Ledger
+from jointdistill.search.plan import Segment
 from jointdistill.search.report import Report
 from jointdistill.search.schedulers.asha import Asha
 from jointdistill.search.schedulers.base import SchedulerRecipe
@@ -162,10 +164,10 @@ def go(arm: str, seed: int, asked: argparse.Namespace, diary: Diary) -> Report:
     return report
 
 
-def timed(folder: str) -> Callable[[Work, Callable[[Message], None]], Outcome | None]:
+def timed(folder: str) -> Segment:
     """The segment of a real trial, which tells its first step; a closure travels to Ray by value."""
 
-    def segment(work: Work, receive: Callable[[Message], None]) -> Outcome | None:
+    def segment(work: Work, receive: Callable[[Message], None], sign: StopSign) -> Outcome | None:
         import json
         import os
         import time
@@ -189,7 +191,7 @@ def timed(folder: str) -> Callable[[Work, Callable[[Message], None]], Outcome | 
 
         tune_process(work.launch.threads, 1)
         try:
-            return live(work, receive, Ears(alive=first))
+            return live(work, receive, Ears(sign.asked.is_set, alive=first))
         except Stopped:
             return None
 

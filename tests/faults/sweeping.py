@@ -1,4 +1,6 @@
-"""The driver of a sweep, to be hurt: `python -m tests.faults.sweeping FOLDER`.
+"""The driver of a sweep, to be hurt: `python -m tests.faults.sweeping FOLDER [STEPS]`.
+
+With other steps than 40, snapshots are kept at rungs only.
 
 The last line says what the searcher knows at the end, as JSON.
 """
@@ -7,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from jointdistill.launch.command import carry_out
@@ -22,14 +25,17 @@ NAME, TRIALS = "hurt", 8
 
 def main(arguments: Sequence[str]) -> None:
     """Sweep, and tell each answer at once."""
-    folder = Path(arguments[0])
-    sweep = stub.sweep(folder, NAME, trials=TRIALS, scheduler=Asha(10, 2))
+    folder, steps = Path(arguments[0]), int([*arguments, "40"][1])
+    sweep = stub.sweep(folder, NAME, trials=TRIALS, scheduler=Asha(steps // 4, 2))
+    sweep = replace(sweep, base=replace(sweep.base, optimise=replace(sweep.base.optimise, steps=steps)))
 
     def watch(message: Message) -> None:
         if isinstance(message, Note):
             print(message.text, flush=True)
 
-    report = conduct(sweep, small.launch(folder), Share(), watch)
+    launch = small.launch(folder)
+    launch = launch if steps == 40 else replace(launch, snapshot_every=steps)
+    report = conduct(sweep, launch, Share(), watch)
     print(json.dumps([[one.name, one.point, one.step] for one in report.courses]), flush=True)
 
 

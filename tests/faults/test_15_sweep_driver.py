@@ -24,11 +24,11 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(300)]
 ROOT = Path(__file__).parents[2]
 
 
-def driver(folder: Path) -> subprocess.Popen[str]:
+def driver(folder: Path, steps: int = 40) -> subprocess.Popen[str]:
     """A sweep in a process group of its own."""
     paths = f"{ROOT / 'platform'}{os.pathsep}{ROOT}"
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.faults.sweeping", str(folder)],
+        [sys.executable, "-m", "tests.faults.sweeping", str(folder), str(steps)],
         cwd=ROOT, env=os.environ | {"PYTHONPATH": paths}, text=True, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip

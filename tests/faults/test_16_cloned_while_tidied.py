@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -9,10 +11,11 @@ import pytest
 from jointdistill.engine.branch import find
 from jointdistill.engine.retention import kept, tidy
 from jointdistill.engine.snapshot import Snapshots
-from jointdistill.launch.work import Message
+from jointdistill.launch.stop import StopSign
 from jointdistill.search.answers import Answers
 from jointdistill.search.conduct import prepare
-from jointdistill.search.plan import Place, Plan
+from jointdistill.search.plan import Place, Plan, Posted
+from jointdistill.search.postbox import Post
 from jointdistill.search.schedulers.pbt import Pbt
 from jointdistill.search.trial import Trial
 from jointdistill.search.tuning import Share
@@ -22,6 +25,20 @@ from tests.engine import small
 from tests.search import stub
 
 
+class Told(Post):
+    """Keeps what a trial posts."""
+
+    def __init__(self) -> None:
+        self.posted: list[Posted] = []
+
+    def __call__(self, posted: Posted) -> None:
+        self.posted.append(posted)
+
+    @contextmanager
+    def listening(self) -> Iterator[StopSign]:
+        yield StopSign()
+
+
 class Stand:
     """A trial without Tune around it."""
 
@@ -29,7 +46,8 @@ class Stand:
         self.trial = Trial.__new__(Trial)
         self.trial._trial_info = type("Info", (), {"trial_name": name})()
         self.trial._last_result = None
-        self.trial.setup({"weighting.gain": gain, "weighting.temperature": 1.0}, plan, lambda posted: None)
+        self.told = Told()
+        self.trial.setup({"weighting.gain": gain, "weighting.temperature": 1.0}, plan, self.told)
 
 
 @pytest.fixture
@@ -53,13 +71,11 @@ def test_row_16_a_clone_reads_a_pinned_snapshot(tmp_path: Path, plan: Plan, reco
     steps = {manifest.name: manifest.step for manifest in snapshots.manifests()}
     alone = {steps[name] for name in kept(snapshots.manifests(), pinned=())}
     assert 12 in steps.values() and 12 not in alone  # there for its pin, and for nothing else
-    clone = Stand(plan, "cloned-001", gain=2.0).trial
-    clone.restore(handed)
-    said: list[Message] = []
-    clone._post = said.append
-    assert clone.step()["step"] == 16
+    clone = Stand(plan, "cloned-001", gain=2.0)
+    clone.trial.restore(handed)
+    assert clone.trial.step()["step"] == 16
     assert Answers(store, "cloned").point("cloned-001.at-12")[0]["weighting.gain"] == 2.0
-    notes = [str(posted) for posted in said]
+    notes = [str(posted) for posted in clone.told.posted]
     assert any("with its student, optimiser, weighting" in note for note in notes)
     record_property("lost", "nothing")
     record_property("recomputed", "nothing")

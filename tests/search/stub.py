@@ -11,6 +11,7 @@ from pathlib import Path
 from jointdistill.engine.claims import Claims
 from jointdistill.engine.shard import Shard
 from jointdistill.engine.snapshot import Manifest, Snapshots
+from jointdistill.launch.stop import StopSign
 from jointdistill.launch.work import Message, Outcome, Work
 from jointdistill.search.plan import Segment
 from jointdistill.search.space import LogUniform, Uniform
@@ -45,7 +46,7 @@ def segment(failing: str = "") -> Segment:
     The run of the name `failing` diverges in its second segment.
     """
 
-    def pretend(work: Work, receive: Callable[[Message], None]) -> Outcome | None:
+    def pretend(work: Work, receive: Callable[[Message], None], sign: StopSign) -> Outcome | None:
         store = open_store(work.storage)
         last = work.experiment.optimise.steps
         step = work.until or last

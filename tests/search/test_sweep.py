@@ -99,10 +99,10 @@ def test_a_searcher_gives_points_of_the_space(word: str, sweep: Sweep) -> None:
 
 
 def test_asha_halves_at_powers_of_its_reduction() -> None:
-    assert Asha().rungs(900) == (100, 300, 900)
+    assert Asha().rungs(900) == (150, 750, 900)
     assert Asha(grace=50, reduction=2).rungs(300) == (50, 100, 200, 300)
     assert Asha(grace=500).rungs(300) == (300,)
-    assert Asha().expected_steps(900, 16) == 16 * 100 + 5 * 200 + 1 * 600
+    assert Asha().expected_steps(900, 16) == 16 * 150 + 3 * 600 + 1 * 150
 
 
 def test_a_population_meets_at_even_steps() -> None:

@@ -188,15 +188,11 @@ class Postman:
 
 
 class StopBell:
-    """In a worker: rings once the mailbox says stop. A thread asks, so that no step waits for an answer."""
+    """In a worker, or a trial: rings once the mailbox says stop. A thread asks, so that no step waits."""
 
-    def __init__(self, mailbox: Any, every_s: float = 0.5) -> None:
-        self._mailbox, self._every_s = mailbox, every_s
-        self._rung, self._ended = threading.Event(), threading.Event()
-
-    def rung(self) -> bool:
-        """Whether it rang."""
-        return self._rung.is_set()
+    def __init__(self, mailbox: Any, rung: threading.Event, every_s: float = 0.5) -> None:
+        self._mailbox, self._rung, self._every_s = mailbox, rung, every_s
+        self._ended = threading.Event()
 
     def __enter__(self) -> StopBell:
         threading.Thread(target=self._listen, name="stop-bell", daemon=True).start()

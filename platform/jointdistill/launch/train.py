@@ -153,11 +153,12 @@ def _worker(config: dict[str, Any]) -> Outcome | str | None:
         ray.get(mailbox.put.remote(Note(sentence)), timeout=10)
 
     rank = get_context().get_world_rank()
+    asked = threading.Event()
     hang = HangWatch(rank, work.launch.hang_s, say_surely, partial(os._exit, 1))
     last = work.experiment.optimise.steps  # what comes after it takes its own time
     try:
-        with StopBell(mailbox) as bell, hang:
-            ears = Ears(bell.rung, to_be_preempted, partial(hang.alive, last=last), hang.busy)
+        with StopBell(mailbox, asked), hang:
+            ears = Ears(asked.is_set, to_be_preempted, partial(hang.alive, last=last), hang.busy)
             return live(work, lambda message: mailbox.put.remote(message) and None, ears)
     except Stopped as stopped:
         return str(stopped)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from jointdistill.engine.claims import Claims, Hold
 from jointdistill.experiment import Launch
@@ -17,12 +19,13 @@ from jointdistill.launch.worker import rehearse
 from jointdistill.search.answers import Answers
 from jointdistill.search.ledger import Course, Ledger
 from jointdistill.search.objective import DELTA_M, refuse_no_reference
-from jointdistill.search.plan import Plan, Segment
-from jointdistill.search.record import Record, collector
+from jointdistill.search.plan import Plan, Posted, Segment
+from jointdistill.search.postbox import postbox
+from jointdistill.search.record import Record
 from jointdistill.search.report import Report
 from jointdistill.search.sweep import Sweep
 from jointdistill.search.trial import on_workers
-from jointdistill.search.tuning import Share, queue, search
+from jointdistill.search.tuning import Share, search
 from jointdistill.store.base import Store
 from jointdistill.store.objects import open_store
 from jointdistill.types import Refusal
@@ -90,11 +93,11 @@ def conduct(
     ):
         inscribe(store, settled)
         ledger = Ledger(answers, sweep.space, sweep.ranked_by, say)
-        with tracking.open(sweep.name, settled.subject) as parent, StopSign(), queue() as posted:
+        with tracking.open(sweep.name, settled.subject) as parent, StopSign() as sign, postbox() as box:
             for name, most in sweep.budget.items():
                 parent.tag(f"jointdistill.budget.{name}", f"{most:g}")
-            with Record(tracking, parent, collector(posted), say) as record:
-                search(sweep, plan, share, ledger, posted)
+            with Record(tracking, parent, partial(_collected, box), say) as record:
+                search(sweep, plan, share, ledger, sign, box)
             report = Report(sweep, ledger.courses)
             report.write(parent)
             if failed := report.all_failed:
@@ -102,6 +105,12 @@ def conduct(
             if best := report.best:
                 _register(record, best, launch, store, watch)
     return report
+
+
+def _collected(box: Any) -> list[Posted]:
+    import ray
+
+    return ray.get(box.collect.remote())  # type: ignore[no-any-return]
 
 
 def _of_teachers(base: Settled, store: Store) -> dict[str, float]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ray.tune import Callback, Stopper
+from ray.tune import Callback
 
 from jointdistill.search.answers import Answers
 from jointdistill.search.objective import Objective
@@ -89,21 +89,6 @@ class Ledger(Callback):  # type: ignore[misc]  # ray is read untyped
 
     def _point(self, trial: Any) -> Point:
         return {knob: trial.config[knob] for knob in self._space}
-
-
-class Spent(Stopper):  # type: ignore[misc]
-    """Ends a sweep once its trials have used up its GPU-hours."""
-
-    def __init__(self, gpu_hours: float, ledger: Ledger) -> None:
-        self._budget, self._ledger = gpu_hours, ledger
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """No trial ends by itself."""
-        return False
-
-    def stop_all(self) -> bool:
-        """See `Stopper`."""
-        return 0 < self._budget <= sum(course.gpu_hours for course in self._ledger.courses)
 
 
 def finished(courses: Iterable[Course], steps: int) -> list[Course]:

@@ -14,6 +14,7 @@ from jointdistill.engine.claims import Owner
 from jointdistill.engine.subject import Subject
 from jointdistill.experiment import Experiment
 from jointdistill.launch.settle import Settled
+from jointdistill.launch.stop import StopSign
 from jointdistill.launch.work import Message, Outcome, Work
 from jointdistill.search.answers import Answer
 from jointdistill.search.space import Point, Space, turned
@@ -45,8 +46,14 @@ class Paused(NamedTuple):
     outcome: Outcome | None
 
 
-Post = Callable[[Begun | Said | Paused], object]
-Segment = Callable[[Work, Callable[[Message], None]], Outcome | None]
+class Kept(NamedTuple):
+    """A run was asked to stop, and has kept a snapshot."""
+
+    run: str
+
+
+Posted = Begun | Said | Paused | Kept
+Segment = Callable[[Work, Callable[[Message], None], StopSign], Outcome | None]
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,11 @@ class Place:
     def at(cls, checkpoint: Checkpoint) -> Self:
         """The place that was handed around."""
         return cls(**json.loads(checkpoint.path))
+
+
+def trial_of(run: str) -> str:
+    """The trial whose run it is: a clone begins another run of the same trial."""
+    return run.split(".at-", maxsplit=1)[0]
 
 
 @dataclass(frozen=True)

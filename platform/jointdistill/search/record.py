@@ -11,21 +11,19 @@ import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
 
 from jointdistill.engine.subject import Subject
 from jointdistill.engine.tracked_run import TrackedRun
 from jointdistill.engine.tracking import Tracking
 from jointdistill.launch.run import final_metrics, retell
 from jointdistill.launch.work import Note, Picture
-from jointdistill.search.plan import Begun, Paused, Said
+from jointdistill.search.plan import Begun, Paused, Posted, Said
 from jointdistill.types import Refusal, StepReport
 
 log = logging.getLogger(__name__)
 
 EVERY_S = 1.0
 """How often what was posted is written."""
-Posted = Begun | Said | Paused
 
 
 class Record:
@@ -77,12 +75,13 @@ class Record:
 
     def _write(self) -> None:
         for posted in self._collect():
-            if isinstance(posted, Begun):
-                self._subjects[posted.run] = posted.subject
-            elif isinstance(posted, Said) and isinstance(posted.message, Note):
-                self._say(f"{posted.run}: {posted.message.text}")
-            else:
-                self._waiting.setdefault(posted.run, []).append(posted)
+            match posted:
+                case Begun():
+                    self._subjects[posted.run] = posted.subject
+                case Said(message=Note(text)):
+                    self._say(f"{posted.run}: {text}")
+                case Said() | Paused():
+                    self._waiting.setdefault(posted.run, []).append(posted)
         for run in [*self._waiting]:
             if record := self._of(run):
                 self._write_of(record, self._waiting.pop(run))
@@ -122,12 +121,3 @@ class Record:
                 retell(record, run, self._tracking.store)
                 self._open[run] = record
         return self._open.get(run)
-
-
-def collector(queue: Any) -> Callable[[], list[Posted]]:
-    """What came into a Ray queue since the last call."""
-
-    def collect() -> list[Posted]:
-        return list(queue.get_nowait_batch(queue.size()))
-
-    return collect

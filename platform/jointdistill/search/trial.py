@@ -23,7 +23,8 @@ from jointdistill.launch.train import train
 from jointdistill.launch.work import Message, Note, Outcome, Work
 from jointdistill.search.answers import Answer, Answers
 from jointdistill.search.objective import values
-from jointdistill.search.plan import Begun, Paused, Place, Plan, Post, Said
+from jointdistill.search.plan import Begun, Paused, Place, Plan, Posted, Said, trial_of
+from jointdistill.search.postbox import Post
 from jointdistill.search.space import Point
 from jointdistill.store.base import Store
 from jointdistill.types import Diverged, Refusal, StepReport, Stopped
@@ -32,10 +33,10 @@ KEPT = 2
 """Places of a trial whose snapshots stay pinned: whoever clones it begins before it is here again."""
 
 
-def on_workers(work: Work, receive: Callable[[Message], None]) -> Outcome | None:
+def on_workers(work: Work, receive: Callable[[Message], None], sign: StopSign) -> Outcome | None:
     """A segment for real: in this process, or on Ray Train workers where there are several."""
     try:
-        return train(work, receive, StopSign())
+        return train(work, receive, sign)
     except Stopped:
         return None
 
@@ -106,7 +107,7 @@ class Trial(Trainable):  # type: ignore[misc]  # ray is read untyped
     def restore(self, checkpoint_path: Any) -> None:
         """Stand where this trial stood; or, a clone, go on from where another one stands."""
         there = Place.at(checkpoint_path.checkpoint)
-        if there.run.split(".at-")[0] != self.trial_name:
+        if trial_of(there.run) != self.trial_name:
             origin = f"{there.run}@{find(self._plan.store, f'{there.run}@{there.step}')[1].name}"
             there = Place(f"{self.trial_name}.at-{there.step}", there.step, origin)
         self._place = there
@@ -124,12 +125,14 @@ class Trial(Trainable):  # type: ignore[misc]  # ray is read untyped
         if origin := settled.subject.origin:
             refuse_unfit(store, origin, work.experiment)
             pin(store, origin, work.run)
-        with Hold(Claims(store, work.run), work.owner, heard.say):
-            outcome, failure = None, ""
+        outcome, failure = None, ""
+        with Hold(Claims(store, work.run), work.owner, heard.say), self._post.listening() as sign:
             try:
-                outcome = self._plan.segment(work, heard)
+                outcome = self._plan.segment(work, heard, sign)
             except Diverged as diverged:
                 failure = str(diverged)
+        if sign.asked.is_set() and not failure and _kept(store, work.run) < target:
+            self._post.await_end(work.run)
         took = time.monotonic() - began
         scores = (
             outcome.row if outcome else {} if failure else heard.scores or _scores(store, work.run, target)
@@ -146,7 +149,7 @@ class Trial(Trainable):  # type: ignore[misc]  # ray is read untyped
 class Heard:
     """Passes on what a run says, and remembers of it what its trial must know."""
 
-    def __init__(self, post: Post, run: str) -> None:
+    def __init__(self, post: Callable[[Posted], object], run: str) -> None:
         self._post, self._run = post, run
         self.scores: dict[str, float] = {}
         self.teacher_s = 0.0
@@ -163,6 +166,11 @@ class Heard:
     def say(self, sentence: str) -> None:
         """Pass on a sentence."""
         self(Note(sentence))
+
+
+def _kept(store: Store, run: str) -> int:
+    """The step of the newest snapshot."""
+    return max((manifest.step for manifest in Snapshots(store, run).manifests()), default=0)
 
 
 def _scores(store: Store, run: str, step: int) -> dict[str, float]:

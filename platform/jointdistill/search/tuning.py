@@ -5,17 +5,17 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from itertools import count
 from typing import Any
 
 from jointdistill.launch.cluster import autoscales
+from jointdistill.launch.stop import StopSign
 from jointdistill.launch.train import interruptible
-from jointdistill.search.ledger import Ledger, Spent
-from jointdistill.search.plan import Paused, Plan
+from jointdistill.search.ending import Ending
+from jointdistill.search.ledger import Ledger
+from jointdistill.search.plan import Plan
+from jointdistill.search.postbox import Post
 from jointdistill.search.searchers.base import Search
 from jointdistill.search.sweep import Sweep
 from jointdistill.search.trial import Trial
@@ -49,8 +49,8 @@ class Share:
             raise Refusal("--cpus and --gpus must be above 0, and --at-once at least 0.")
 
 
-def search(sweep: Sweep, plan: Plan, share: Share, ledger: Ledger, posted: Any) -> None:
-    """Let Tune run the trials."""
+def search(sweep: Sweep, plan: Plan, share: Share, ledger: Ledger, sign: StopSign, box: Any) -> None:
+    """Let Tune run the trials. Raises `Stopped` where the sign asked for it."""
     at_once = _at_once(plan, share, sweep.trials)
     os.environ.update({**_QUIET, "TUNE_MAX_PENDING_TRIALS_PG": str(at_once)})  # else it asks far ahead
     from ray import tune
@@ -75,8 +75,10 @@ def search(sweep: Sweep, plan: Plan, share: Share, ledger: Ledger, posted: Any) 
             ledger.begin(trial)
         return names[trial.trial_id]
 
-    trainable = tune.with_parameters(Trial, plan=plan, post=partial(_put, posted.actor))
-    with tempfile.TemporaryDirectory(prefix="jd-tune-") as scratch, interruptible(), _refusing(ledger):
+    trainable = tune.with_parameters(Trial, plan=plan, post=Post(box))
+    ending = Ending(sweep.gpu_hours, ledger, sign, box)
+    scratch = tempfile.TemporaryDirectory(prefix="jd-tune-")
+    with scratch as folder, interruptible(), ending.in_words(), sign.heard():
         tune.Tuner(
             tune.with_resources(trainable, _occupied(plan, share, at_once)),
             # Tune wants to see the knobs of points that are settled before.
@@ -92,8 +94,8 @@ def search(sweep: Sweep, plan: Plan, share: Share, ledger: Ledger, posted: Any) 
             ),
             run_config=tune.RunConfig(
                 name=sweep.name,
-                storage_path=scratch,
-                stop=Spent(sweep.gpu_hours, ledger),
+                storage_path=folder,
+                stop=ending,
                 # A snapshot is kept at every rung; at the end, or after a failure, there is none to point at.
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 failure_config=tune.FailureConfig(max_failures=RESTARTS),
@@ -101,15 +103,6 @@ def search(sweep: Sweep, plan: Plan, share: Share, ledger: Ledger, posted: Any) 
                 verbose=0,
             ),
         ).fit()
-
-
-@contextmanager
-def _refusing(ledger: Ledger) -> Iterator[None]:
-    """What was refused is raised as that, however Tune wraps it."""
-    try:
-        yield
-    except Exception as wrapped:
-        raise ledger.refused or wrapped from None
 
 
 def _occupied(plan: Plan, share: Share, at_once: int) -> Any:
@@ -145,27 +138,3 @@ def _at_once(plan: Plan, share: Share, trials: int) -> int:
         )
     room = sum(of_nodes) / each if launch.workers else sum(int(has / each) for has in of_nodes)
     return share.at_once or max(1, int(room))
-
-
-@contextmanager
-def queue() -> Iterator[Any]:
-    """What trials post into; beside the driver, since on a machine that is taken away nothing would come."""
-    import ray
-    from ray.util.queue import Queue
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
-    try:
-        yield queue
-    finally:
-        queue.shutdown(force=True)
-
-
-def _put(actor: Any, posted: Any) -> None:
-    """Post. It waits at the end of a segment only: then all that was posted before has come, too."""
-    import ray
-
-    there = actor.put_nowait.remote(posted)
-    if isinstance(posted, Paused):
-        ray.get(there)

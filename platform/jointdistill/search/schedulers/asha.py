@@ -17,8 +17,8 @@ class Asha(SchedulerRecipe):
     gathers: ClassVar[bool] = True
 
     grace: int = 0
-    """Steps r before the first decision; 0: as many as make three rungs."""
-    reduction: int = 3
+    """Steps r before the first decision; 0: a sixth of the run."""
+    reduction: int = 5
     """η: of how many trials one goes on."""
 
     def __post_init__(self) -> None:
@@ -52,4 +52,4 @@ class Asha(SchedulerRecipe):
         return Halving(race.objective, self.rungs(race.steps), self.reduction)
 
     def _first(self, steps: int) -> int:
-        return self.grace or max(1, round(steps / self.reduction**2))
+        return self.grace or max(1, round(steps / 6))

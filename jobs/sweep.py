@@ -9,8 +9,6 @@ from jobs.distill import scenes
 from jointdistill.experiment import Launch
 from jointdistill.launch.command import carry_out
 from jointdistill.search.command import parse, show
-from jointdistill.search.schedulers.asha import Asha
-from jointdistill.search.schedulers.fifo import Fifo
 from jointdistill.search.schedulers.pbt import Pbt
 from jointdistill.search.searchers.tpe import Tpe
 from jointdistill.search.space import Choice, LogUniform
@@ -28,7 +26,6 @@ def weighting() -> Sweep:
             "weighting.temperature": LogUniform(0.25, 4.0),
             "weighting.gate": Choice((True, False)),
         },
-        scheduler=Asha(),
         trials=16,
     )
 
@@ -40,7 +37,6 @@ def weighting_pareto() -> Sweep:
         name="weighting-pareto",
         objectives=("segmentation/miou", "depth/abs_rel"),
         searcher=Tpe(),
-        scheduler=Fifo(),
     )
 
 

@@ -17,6 +17,9 @@ The last line is JSON:
     step_ratio      training steps of asha over those of random, the mean over seeds (target: at most 1/3)
     miou_lost       points of mIoU by which asha's best is below random's; a value a seed (at most 0.5)
     abs_rel_lost    by which share its AbsRel is above; a value a seed (at most 0.01)
+    asha_lost       the same in Δm; a value a seed
+    chance_lost     the same for as many whole trials, drawn at random, as asha's steps pay for: the mean over
+                    all draws; a value a seed
     pbt_gain        Δm of pbt's best minus that of random's best; a value a seed
     foretold        Spearman's correlation of the 16 Δm after a share of the steps with those at the end, in
                     random's trials; the mean over seeds: where a rung is worth something
@@ -28,6 +31,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 import sys
 import time
@@ -123,6 +127,13 @@ def main() -> None:
                     gap(found, "asha", seed, "depth/abs_rel") / value(found["random", seed], "depth/abs_rel"),
                     4,
                 )
+                for seed in seeds
+            ],
+        }
+        said |= {
+            "asha_lost": [round(-gap(found, "asha", seed, "delta_m"), 4) for seed in seeds],
+            "chance_lost": [
+                round(chance_lost(found["random", seed], found["asha", seed].steps_trained), 4)
                 for seed in seeds
             ],
         }
@@ -227,6 +238,16 @@ def foretold(reports: list[Report]) -> dict[str, float]:
         for share, correlation in zip(found, ranks.iloc[:, -1], strict=False):
             found[share].append(correlation)
     return {share: round(statistics.mean(of_seeds), 3) for share, of_seeds in found.items()}
+
+
+def chance_lost(report: Report, steps: int) -> float:
+    """Mean Δm by which the best of as many trials as the steps pay for is below the best of all."""
+    ends = sorted((course.curve[course.step]["delta_m"] for course in report.courses), reverse=True)
+    paid = steps // report.sweep.steps
+    draws = math.comb(len(ends), paid)
+    # The trial of this rank is the best of so many draws.
+    shares = [math.comb(len(ends) - rank, paid - 1) / draws for rank in range(1, len(ends) + 1)]
+    return ends[0] - sum(share * end for share, end in zip(shares, ends, strict=True))
 
 
 def gap(found: dict[tuple[str, int], Report], arm: str, seed: int, name: str) -> float:

@@ -37,7 +37,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -80,19 +80,8 @@ SPACES = {
         "optimise.learning_rate": Choice((1e-3, 3e-3, 6e-3, 1.2e-2)),
     },
 }
-WATCHED = (1 / 9, 1 / 6, 1 / 3, 1 / 2, 2 / 3, 5 / 6)
-
-
-@dataclass(frozen=True)
-class Watched(Fifo):
-    """Every trial to its end, and judged on the way."""
-
-    def rungs(self, steps: int) -> tuple[int, ...]:
-        """Where it is judged."""
-        return (*(round(share * steps) for share in WATCHED), steps)
-
-
-ARMS: dict[str, SchedulerRecipe] = {"random": Watched(), "asha": Asha(), "pbt": Pbt()}
+JUDGED = 6
+ARMS: dict[str, SchedulerRecipe] = {"random": Fifo(JUDGED), "asha": Asha(), "pbt": Pbt()}
 
 
 def main() -> None:
@@ -229,7 +218,7 @@ def started(diary: Diary) -> dict[str, float]:
 
 def foretold(reports: list[Report]) -> dict[str, float]:
     """Share of the steps → correlation of the ranks then with those at the end."""
-    found: dict[str, list[float]] = {f"{share:.3f}": [] for share in WATCHED}
+    found: dict[str, list[float]] = {f"{part}/{JUDGED}": [] for part in range(1, JUDGED)}
     for report in reports:
         table = pd.DataFrame(
             [{step: row["delta_m"] for step, row in course.curve.items()} for course in report.courses]

@@ -98,6 +98,13 @@ def test_a_searcher_gives_points_of_the_space(word: str, sweep: Sweep) -> None:
     assert SEARCHERS[word]().build(search) is not None  # type: ignore[attr-defined]
 
 
+def test_whole_trials_are_judged_as_often_as_asked() -> None:
+    assert Fifo().rungs(300) == (300,)
+    assert Fifo(6).rungs(300) == (50, 100, 150, 200, 250, 300)
+    assert Fifo(6).rungs(4) == (1, 2, 3, 4)
+    assert Fifo(6).expected_steps(300, 16) == 4800
+
+
 def test_asha_halves_at_powers_of_its_reduction() -> None:
     assert Asha().rungs(900) == (150, 750, 900)
     assert Asha(grace=50, reduction=2).rungs(300) == (50, 100, 200, 300)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from jointdistill.search.schedulers.base import Race, SchedulerRecipe
+from jointdistill.types import Refusal
 
 
 @dataclass(frozen=True)
@@ -14,9 +15,18 @@ class Fifo(SchedulerRecipe):
 
     ranks: ClassVar[bool] = False
 
+    judged: int = 1
+    """How often in a trial, at equal distances: learning curves show whether halving would pay."""
+
+    def __post_init__(self) -> None:
+        if self.judged < 1:
+            raise Refusal(f"--scheduler.judged {self.judged} leaves nothing to compare: give at least 1.")
+
     def rungs(self, steps: int) -> tuple[int, ...]:
-        """Only the end."""
-        return (steps,)
+        """Where it is judged."""
+        return tuple(
+            sorted({max(1, round(steps * part / self.judged)) for part in range(1, self.judged + 1)})
+        )
 
     def expected_steps(self, steps: int, trials: int) -> float:
         """All."""

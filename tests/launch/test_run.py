@@ -12,6 +12,7 @@ import pytest
 from mlflow import MlflowClient
 
 from jointdistill.launch import train as training
+from jointdistill.launch import worker as working
 from jointdistill.launch.run import run
 from jointdistill.launch.work import Note
 from jointdistill.types import Refusal, StepReport
@@ -143,7 +144,7 @@ class Odd(Exception):
 
 
 def odd_worker(config: dict[str, object]) -> object:
-    with patch.object(training, "live", side_effect=Odd("no", "luck")):
+    with patch.object(working, "live", side_effect=Odd("no", "luck")):
         return worker(config)
 
 

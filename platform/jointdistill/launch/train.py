@@ -18,8 +18,8 @@ from jointdistill.engine.claims import Claims, Superseded
 from jointdistill.launch.cluster import connected
 from jointdistill.launch.hang import HangWatch
 from jointdistill.launch.stop import StopSign
+from jointdistill.launch.warm import warm
 from jointdistill.launch.work import Message, Note, Outcome, Work
-from jointdistill.launch.worker import Ears, live
 from jointdistill.store.objects import open_store
 from jointdistill.types import Refusal, Stopped
 
@@ -37,6 +37,8 @@ def train(work: Work, receive: Callable[[Message], None], sign: StopSign) -> Out
     outcome: Outcome | str | None
     with sign.heard():
         if work.launch.workers == 0:
+            from jointdistill.launch.worker import Ears, live
+
             tune_process(work.launch.threads, 1)
             outcome = live(work, receive, Ears(asked_to_stop=sign.asked.is_set))
         else:
@@ -72,10 +74,11 @@ def _keep_memory() -> None:
 def _train_on_ray(work: Work, receive: Callable[[Message], None], sign: StopSign) -> Outcome | str | None:
     import ray
     from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
-    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train.torch import TorchConfig
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     from jointdistill.launch.mailbox import Losses, Mailbox, Postman
+    from jointdistill.launch.trainer import Trainer
 
     cuda, most = work.launch.chosen_device == "cuda", work.launch.workers
     # Beside the driver: on a machine that is taken away nobody would hear of it.
@@ -87,7 +90,7 @@ def _train_on_ray(work: Work, receive: Callable[[Message], None], sign: StopSign
         Postman(mailbox, receive, sign),
         interruptible(),
     ):
-        trainer = TorchTrainer(
+        trainer = Trainer(
             _worker,
             train_loop_config={"work": work, "mailbox": mailbox},
             torch_config=TorchConfig(backend="nccl" if cuda else "gloo"),
@@ -136,6 +139,9 @@ def _worker(config: dict[str, Any]) -> Outcome | str | None:
     from ray.train import get_context, get_preemption_info
 
     from jointdistill.launch.mailbox import StopBell
+
+    warm()
+    from jointdistill.launch.worker import Ears, live
 
     work: Work = config["work"]
     mailbox = config["mailbox"]

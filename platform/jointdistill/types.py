@@ -1,6 +1,8 @@
 """What travels down the corridor: batches, predictions, losses, weights, steps; with shapes and units.
 
 Symbols in shapes: B images of one rank's batch, K terms, C channels or classes, m points an image.
+
+It only describes: a process that hands such things on needs no torch, which takes over a second to import.
 """
 
 from __future__ import annotations
@@ -8,14 +10,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from jointdistill.warp import Warp
 
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 
-State: TypeAlias = tuple[dict[str, Tensor], dict[str, JSON]]
+State: TypeAlias = "tuple[dict[str, Tensor], dict[str, JSON]]"
 """Of every stateful part: tensors (kept as safetensors) and plain values (kept as JSON); never a pickle."""
 
 UNKNOWN_LABEL = 255
@@ -40,45 +45,6 @@ class Position(NamedTuple):
     seed: int
     epoch: int
     step: int
-
-
-@dataclass(frozen=True, slots=True)
-class Warp:
-    """Where a view lies in its canonical image.
-
-    Coordinates are fractions of the image, x to the right and y down, both in [0, 1], so that a warp
-    does not depend on a resolution.
-    """
-
-    matrix: Tensor
-    """[B, 3, 3] homogeneous and affine, canonical → view."""
-
-    @classmethod
-    def identity(cls, size: int, device: torch.device | str = "cpu") -> Warp:
-        """The warp that leaves `size` images as they are."""
-        return cls(torch.eye(3, device=device).repeat(size, 1, 1))
-
-    def points(self, canonical: Tensor) -> Tensor:
-        """Map points [B, m, 2] of the canonical images to the views."""
-        ones = torch.ones_like(canonical[..., :1])
-        moved = torch.cat([canonical, ones], -1) @ self.matrix.to(canonical).mT
-        return moved[..., :2] / moved[..., 2:]
-
-    def inverse(self) -> Warp:
-        """View → canonical. In closed form: on CUDA a general inverse makes the host wait."""
-        a, b, c, d = self.matrix[:, :2, :2].flatten(1).unbind(1)
-        linear = torch.stack([d, -b, -c, a], 1).view(-1, 2, 2) / (a * d - b * c)[:, None, None]
-        affine = torch.cat([linear, -linear @ self.matrix[:, :2, 2:]], 2)  # [B, 2, 3]
-        return Warp(torch.cat([affine, self.matrix[:, 2:]], 1))
-
-    @property
-    def zoom(self) -> Tensor:
-        """[B] how many times larger things appear in the view."""
-        a, b, c, d = self.matrix[:, :2, :2].flatten(1).unbind(1)
-        return (a * d - b * c).abs().sqrt()
-
-    def __getitem__(self, rows: slice) -> Warp:
-        return Warp(self.matrix[rows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +95,7 @@ class Batch:
 
     def pinned(self) -> Batch:
         """The same batch in pinned memory, from where a copy to a CUDA device lets the host go on."""
-        return self._moved(torch.Tensor.pin_memory)
+        return self._moved(lambda tensor: tensor.pin_memory())
 
     def _moved(self, move: Callable[[Tensor], Tensor]) -> Batch:
         return replace(
@@ -137,7 +103,7 @@ class Batch:
             image=move(self.image),
             truth={task: move(truth) for task, truth in self.truth.items()},
             present={task: move(present) for task, present in self.present.items()},
-            warp=Warp(move(self.warp.matrix)),
+            warp=replace(self.warp, matrix=move(self.warp.matrix)),
         )
 
 
@@ -208,13 +174,19 @@ class Weighted:
         return total if self.auxiliary is None else total + self.auxiliary
 
 
+def _no_steps() -> Tensor:
+    import torch
+
+    return torch.empty(0, 0, dtype=torch.float64)
+
+
 @dataclass(frozen=True, slots=True)
 class Stats:
     """What the engine has reduced over all ranks; the same numbers on each."""
 
     step: int = 0
     """Optimiser steps done."""
-    window: Tensor = field(default_factory=lambda: torch.empty(0, 0, dtype=torch.float64))
+    window: Tensor = field(default_factory=_no_steps)
     """[U, K] float64 on the host: the global mean of each term in each step since the last reduction,
     NaN where no image carried the term."""
     gram: Tensor | None = None

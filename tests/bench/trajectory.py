@@ -15,7 +15,8 @@ from jointdistill.tasks.depth import Depth
 from jointdistill.tasks.segmentation import Segmentation
 from jointdistill.trajectory.base import Setting
 from jointdistill.trajectory.own_past import OwnPast
-from jointdistill.types import Batch, Position, Prediction, Warp
+from jointdistill.types import Batch, Position, Prediction
+from jointdistill.warp import Warp
 
 SIZE = (64, 128)
 CLASSES = tuple(f"class {number}" for number in range(13))

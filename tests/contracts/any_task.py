@@ -8,7 +8,8 @@ from torch import Tensor
 
 from jointdistill.recipe import recipes_in
 from jointdistill.tasks.base import Task
-from jointdistill.types import Card, Warp
+from jointdistill.types import Card
+from jointdistill.warp import Warp
 from tests.tasks.normals import Normals
 
 CARD = Card("shapes", classes=("sky", "road", "house", "tree", "car"))

@@ -8,7 +8,7 @@ import torch
 
 from jointdistill.recipe import describe, digest
 from jointdistill.tasks.base import Task
-from jointdistill.types import Warp
+from jointdistill.warp import Warp
 from tests.contracts.any_task import (
     CARD,
     HEIGHT,

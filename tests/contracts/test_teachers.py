@@ -14,7 +14,8 @@ from jointdistill.store.base import Store
 from jointdistill.store.objects import open_store
 from jointdistill.teachers.base import Teacher, TeacherRecipe
 from jointdistill.teachers.registered import Registered
-from jointdistill.types import Batch, Prediction, Refusal, Warp
+from jointdistill.types import Batch, Prediction, Refusal
+from jointdistill.warp import Warp
 from tests.engine.tracked import TASKS, saved, write
 from tests.teachers.scene import batch_of
 

@@ -5,7 +5,8 @@ import torch
 from jointdistill.data.augment import Augment
 from jointdistill.tasks.depth import Depth
 from jointdistill.tasks.segmentation import Segmentation
-from jointdistill.types import Batch, Position, Warp
+from jointdistill.types import Batch, Position
+from jointdistill.warp import Warp
 
 TASKS = {"depth": Depth(), "segmentation": Segmentation(classes=("a", "b", "c"))}
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from jointdistill.types import Batch, Position, Prediction, Warp
+from jointdistill.types import Batch, Position, Prediction
+from jointdistill.warp import Warp
 
 LAYER = "decoder"
 CHANNELS = {LAYER: 6}

@@ -14,8 +14,9 @@ from jointdistill.engine.snapshot import Snapshots
 from jointdistill.launch.stop import StopSign
 from jointdistill.search.answers import Answers
 from jointdistill.search.conduct import prepare
-from jointdistill.search.plan import Place, Plan, Posted
+from jointdistill.search.plan import Place, Plan
 from jointdistill.search.postbox import Post
+from jointdistill.search.posts import Posted
 from jointdistill.search.schedulers.pbt import Pbt
 from jointdistill.search.trial import Trial
 from jointdistill.search.tuning import Share

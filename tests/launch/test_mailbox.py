@@ -13,8 +13,9 @@ import pytest
 from ray.exceptions import RayActorError
 
 from jointdistill.launch import mailbox as boxes
-from jointdistill.launch.mailbox import Losses, Mailbox, Postman
+from jointdistill.launch.mailbox import Mailbox, Postman
 from jointdistill.launch.stop import StopSign
+from jointdistill.launch.trainer import Losses
 from jointdistill.launch.work import Note
 from jointdistill.types import StepReport, Stopped
 

@@ -14,7 +14,8 @@ from torch.nn import functional as F
 
 from jointdistill.tasks.base import RecordColumn, Task
 from jointdistill.tasks.geometry import at_points, fit, resample
-from jointdistill.types import Card, Warp
+from jointdistill.types import Card
+from jointdistill.warp import Warp
 
 
 @final

@@ -9,7 +9,8 @@ from torch import Tensor
 from torchmetrics import MeanAbsolutePercentageError, MeanSquaredError
 
 from jointdistill.tasks.depth import Depth
-from jointdistill.types import Card, Refusal, Warp
+from jointdistill.types import Card, Refusal
+from jointdistill.warp import Warp
 
 CARD = Card("rooms", depth_scale=1000.0)
 DEPTH = Depth(min_m=0.5, max_m=20.0)

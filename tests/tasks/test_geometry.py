@@ -4,7 +4,7 @@ import torch
 from torch.nn import functional as F
 
 from jointdistill.tasks.geometry import at_points, fit, resample
-from jointdistill.types import Warp
+from jointdistill.warp import Warp
 
 VALUES = torch.rand(2, 3, 5, 7, generator=torch.Generator().manual_seed(0))
 

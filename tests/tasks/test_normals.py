@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from jointdistill.types import Card, Warp
+from jointdistill.types import Card
+from jointdistill.warp import Warp
 from tests.tasks.normals import Normals
 
 TASK = Normals()

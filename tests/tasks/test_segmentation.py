@@ -10,7 +10,8 @@ from torch.nn import functional as F
 from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
 
 from jointdistill.tasks.segmentation import Segmentation
-from jointdistill.types import UNKNOWN_LABEL, Card, Refusal, Warp
+from jointdistill.types import UNKNOWN_LABEL, Card, Refusal
+from jointdistill.warp import Warp
 
 CLASSES = ("sky", "road", "house", "tree", "car", "sign", "cow")
 COLOURS = tuple((10 * place + 5, place, 200 - place) for place in range(7))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from jointdistill.types import UNKNOWN_LABEL, Batch, Position, Warp
+from jointdistill.types import UNKNOWN_LABEL, Batch, Position
+from jointdistill.warp import Warp
 
 
 def batch_of(images: int = 3, height: int = 16, width: int = 24) -> Batch:

@@ -16,7 +16,8 @@ from jointdistill.trajectory.judge import Judge
 from jointdistill.trajectory.record import Anchor
 from jointdistill.trajectory.sight import replay
 from jointdistill.trajectory.teacher_way import TeacherWay
-from jointdistill.types import Batch, Position, Prediction, State, Warp
+from jointdistill.types import Batch, Position, Prediction, State
+from jointdistill.warp import Warp
 
 GRID = (8, 16)
 CELL = 4

@@ -9,7 +9,7 @@ from jointdistill.trajectory.past import Past
 from jointdistill.trajectory.points import centres, visible
 from jointdistill.trajectory.record import Layout, Records
 from jointdistill.trajectory.sight import look, replay
-from jointdistill.types import Warp
+from jointdistill.warp import Warp
 from tests.trajectory.scene import FLIPPED, GRID, IMAGES, PLAIN, TASKS, ZOOMED, batch, predict, setting
 
 CELLS = GRID[0] * GRID[1]

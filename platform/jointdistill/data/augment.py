@@ -22,7 +22,8 @@ from torch import Tensor
 from jointdistill.recipe import Recipe
 from jointdistill.tasks.base import Task
 from jointdistill.tasks.geometry import resample
-from jointdistill.types import Batch, Position, Refusal, Warp
+from jointdistill.types import Batch, Position, Refusal
+from jointdistill.warp import Warp
 
 _PARAMETERS = 8
 """Uniform numbers a slot: flip, zoom, x, y, brightness, contrast, saturation, gamma."""

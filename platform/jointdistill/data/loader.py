@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from jointdistill.data.cache import Cache
 from jointdistill.data.sampling import Rows, Sampling, Slices
 from jointdistill.tasks.base import Task
-from jointdistill.types import Batch, Position, Refusal, Warp
+from jointdistill.types import Batch, Position, Refusal
+from jointdistill.warp import Warp
 
 AT_ONCE = 32
 """Images of a batch in `in_order`."""

@@ -6,12 +6,14 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from jointdistill.engine.lineage import commit, package_digest
-from jointdistill.experiment import Experiment
 from jointdistill.recipe import flatten
 from jointdistill.types import JSON
+
+if TYPE_CHECKING:
+    from jointdistill.experiment import Experiment
 
 IDENTITY = "jointdistill.identity"
 PACKAGE = "jointdistill.package"

@@ -1,15 +1,16 @@
-"""Where workers leave their messages and the driver collects them: one small actor."""
+"""Where workers leave their messages and the driver collects them: one small actor.
+
+It starts when the workers do, on the same cores, so it imports no more than it needs.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError
-from ray.train import UserCallback
 
 from jointdistill.launch.stop import StopSign
 from jointdistill.launch.work import Message, Note
@@ -110,26 +111,6 @@ class Mailbox:
 
     def _wait(self) -> None:
         self._since, self._patience_s = time.monotonic(), PATIENCE_S
-
-
-class Losses(UserCallback):  # type: ignore[misc]  # ray is read untyped
-    """In Ray's controller: tells the mailbox which workers were lost."""
-
-    def __init__(self, mailbox: Any) -> None:
-        self._mailbox = mailbox
-        self._known: set[str] = set()
-
-    def after_exception(self, run_context: Any, worker_exceptions: Mapping[int, BaseException]) -> None:
-        """See `UserCallback`."""
-        # What Ray Train's health check found is wrapped once more.
-        found = {rank: getattr(one, "health_check_failure", one) for rank, one in worker_exceptions.items()}
-        dead = {rank: one for rank, one in found.items() if isinstance(one, RayActorError)}
-        # While a preemption lasts, Ray tells the same death several times a second.
-        told = {one.actor_id for one in dead.values()}
-        if told and told <= self._known:
-            return
-        self._known |= told - {None}
-        self._mailbox.lost.remote(sorted(dead), any(one.preempted for one in dead.values()))
 
 
 class Postman:

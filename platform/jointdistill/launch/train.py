@@ -77,8 +77,8 @@ def _train_on_ray(work: Work, receive: Callable[[Message], None], sign: StopSign
     from ray.train.torch import TorchConfig
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    from jointdistill.launch.mailbox import Losses, Mailbox, Postman
-    from jointdistill.launch.trainer import Trainer
+    from jointdistill.launch.mailbox import Mailbox, Postman
+    from jointdistill.launch.trainer import Losses, Trainer
 
     cuda, most = work.launch.chosen_device == "cuda", work.launch.workers
     # Beside the driver: on a machine that is taken away nobody would hear of it.
@@ -140,7 +140,7 @@ def _worker(config: dict[str, Any]) -> Outcome | str | None:
 
     from jointdistill.launch.mailbox import StopBell
 
-    warm()
+    warm("jointdistill.launch.worker")
     from jointdistill.launch.worker import Ears, live
 
     work: Work = config["work"]

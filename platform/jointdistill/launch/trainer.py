@@ -1,9 +1,12 @@
-"""Ray's trainer, without what it starts for data sets of its own."""
+"""What of Ray Train is ours: a trainer that starts no more than it needs, and who tells of losses."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from ray.exceptions import RayActorError
+from ray.train import UserCallback
 from ray.train.torch import TorchTrainer
 
 
@@ -21,3 +24,23 @@ class Trainer(TorchTrainer):  # type: ignore[misc]  # ray is read untyped
             for callback in super()._create_default_callbacks()
             if type(callback).__name__ != "DatasetsCallback"
         ]
+
+
+class Losses(UserCallback):  # type: ignore[misc]  # ray is read untyped
+    """In Ray's controller: tells the mailbox which workers were lost."""
+
+    def __init__(self, mailbox: Any) -> None:
+        self._mailbox = mailbox
+        self._known: set[str] = set()
+
+    def after_exception(self, run_context: Any, worker_exceptions: Mapping[int, BaseException]) -> None:
+        """See `UserCallback`."""
+        # What Ray Train's health check found is wrapped once more.
+        found = {rank: getattr(one, "health_check_failure", one) for rank, one in worker_exceptions.items()}
+        dead = {rank: one for rank, one in found.items() if isinstance(one, RayActorError)}
+        # While a preemption lasts, Ray tells the same death several times a second.
+        told = {one.actor_id for one in dead.values()}
+        if told and told <= self._known:
+            return
+        self._known |= told - {None}
+        self._mailbox.lost.remote(sorted(dead), any(one.preempted for one in dead.values()))

@@ -1,12 +1,13 @@
-"""Imports what a worker trains with, before anybody waits for it."""
+"""Imports what a process will train with, before anybody waits for it. At its top it needs nothing itself."""
 
 from __future__ import annotations
 
 import gc
+from importlib import import_module
 
 
-def warm() -> None:
-    """Import all that a worker needs up to its first step.
+def warm(module: str) -> None:
+    """Import a module, and what training asks for up to its first step.
 
     Meanwhile Python's collector is off: it would go again and again through modules that are there to stay,
     for a quarter of the time that they take. It does not look at them later, either.
@@ -15,7 +16,7 @@ def warm() -> None:
     try:
         import torch._dynamo  # noqa: F401  # every optimiser and DDP ask for it, when they are made
 
-        import jointdistill.launch.worker  # noqa: F401
+        import_module(module)
     finally:
         gc.freeze()
         gc.enable()

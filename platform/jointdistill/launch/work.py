@@ -1,15 +1,20 @@
-"""What a launch hands to its workers, and what they send back: plain data, so that any transport will do."""
+"""What a launch hands to its workers, and what they send back: plain data, so that any transport will do.
+
+Whoever only passes it on imports nothing of what it is about.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from jointdistill.engine.claims import Owner
-from jointdistill.experiment import Experiment, Launch
-from jointdistill.tasks.base import Task
 from jointdistill.types import JSON, Card, StepReport
+
+if TYPE_CHECKING:
+    from jointdistill.experiment import Experiment, Launch
+    from jointdistill.tasks.base import Task
 
 
 @dataclass(frozen=True)

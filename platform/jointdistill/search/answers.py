@@ -12,12 +12,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from jointdistill.search.space import Point
 from jointdistill.store.base import AlreadyThere, Missing, Store
 from jointdistill.store.sealed import seal, unseal
 from jointdistill.types import JSON, Refusal
+
+if TYPE_CHECKING:
+    from jointdistill.search.space import Point
 
 
 @dataclass(frozen=True)

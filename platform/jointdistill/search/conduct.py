@@ -19,8 +19,9 @@ from jointdistill.launch.worker import rehearse
 from jointdistill.search.answers import Answers
 from jointdistill.search.ledger import Course, Ledger
 from jointdistill.search.objective import DELTA_M, refuse_no_reference
-from jointdistill.search.plan import Plan, Posted, Segment
+from jointdistill.search.plan import Plan, Segment
 from jointdistill.search.postbox import postbox
+from jointdistill.search.posts import Posted
 from jointdistill.search.record import Record
 from jointdistill.search.report import Report
 from jointdistill.search.sweep import Sweep

@@ -1,11 +1,11 @@
-"""What the trials of a sweep have in common, where one stands, and what they tell."""
+"""What the trials of a sweep have in common, and where one stands."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import NamedTuple, Self
+from typing import Self
 
 import pyarrow.fs
 from ray.tune import Checkpoint
@@ -16,43 +16,11 @@ from jointdistill.experiment import Experiment
 from jointdistill.launch.settle import Settled
 from jointdistill.launch.stop import StopSign
 from jointdistill.launch.work import Message, Outcome, Work
-from jointdistill.search.answers import Answer
 from jointdistill.search.space import Point, Space, turned
 from jointdistill.store.base import Store
 from jointdistill.store.objects import open_store
 from jointdistill.types import JSON
 
-
-class Begun(NamedTuple):
-    """A run of a trial begins, or goes on."""
-
-    run: str
-    subject: Subject
-
-
-class Said(NamedTuple):
-    """Something that a run has to say."""
-
-    run: str
-    message: Message
-
-
-class Paused(NamedTuple):
-    """A run has an answer, and makes no step for now."""
-
-    run: str
-    step: int
-    answer: Answer
-    outcome: Outcome | None
-
-
-class Kept(NamedTuple):
-    """A run was asked to stop, and has kept a snapshot."""
-
-    run: str
-
-
-Posted = Begun | Said | Paused | Kept
 Segment = Callable[[Work, Callable[[Message], None], StopSign], Outcome | None]
 
 

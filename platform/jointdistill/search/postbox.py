@@ -1,4 +1,7 @@
-"""Where trials leave what they tell and the driver collects it: one small actor, as workers of a run have."""
+"""Where trials leave what they tell and the driver collects it: one small actor, as workers of a run have.
+
+Like theirs it imports no more than it needs, since the first trials start on the same cores.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from jointdistill.launch.mailbox import StopBell
 from jointdistill.launch.stop import StopSign
-from jointdistill.search.plan import Begun, Kept, Paused, Posted
+from jointdistill.search.posts import Begun, Kept, Paused, Posted
 
 
 class Postbox:

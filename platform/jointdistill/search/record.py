@@ -17,7 +17,7 @@ from jointdistill.engine.tracked_run import TrackedRun
 from jointdistill.engine.tracking import Tracking
 from jointdistill.launch.run import final_metrics, retell
 from jointdistill.launch.work import Note, Picture
-from jointdistill.search.plan import Begun, Paused, Posted, Said
+from jointdistill.search.posts import Begun, Paused, Posted, Said
 from jointdistill.types import Refusal, StepReport
 
 log = logging.getLogger(__name__)

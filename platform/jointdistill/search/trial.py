@@ -23,8 +23,9 @@ from jointdistill.launch.train import train
 from jointdistill.launch.work import Message, Note, Outcome, Work
 from jointdistill.search.answers import Answer, Answers
 from jointdistill.search.objective import values
-from jointdistill.search.plan import Begun, Paused, Place, Plan, Posted, Said, trial_of
+from jointdistill.search.plan import Place, Plan, trial_of
 from jointdistill.search.postbox import Post
+from jointdistill.search.posts import Begun, Paused, Posted, Said
 from jointdistill.search.space import Point
 from jointdistill.store.base import Store
 from jointdistill.types import Diverged, Refusal, StepReport, Stopped

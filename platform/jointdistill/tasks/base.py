@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from jointdistill.recipe import Recipe
-from jointdistill.types import Card, Warp
+from jointdistill.types import Card
+from jointdistill.warp import Warp
 
 
 class RecordColumn(NamedTuple):

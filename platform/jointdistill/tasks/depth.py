@@ -15,7 +15,8 @@ from torch import Tensor
 from jointdistill.tasks.base import RecordColumn, Task
 from jointdistill.tasks.colour import turbo
 from jointdistill.tasks.geometry import at_points, fit, resample
-from jointdistill.types import Card, Refusal, Warp
+from jointdistill.types import Card, Refusal
+from jointdistill.warp import Warp
 
 
 @final

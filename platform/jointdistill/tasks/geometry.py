@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from jointdistill.types import Warp
+from jointdistill.warp import Warp
 
 
 def resample(

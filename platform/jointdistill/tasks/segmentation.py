@@ -15,7 +15,8 @@ from torch.nn import functional as F
 from jointdistill.tasks.base import RecordColumn, Task
 from jointdistill.tasks.colour import palette
 from jointdistill.tasks.geometry import at_points, fit, resample
-from jointdistill.types import UNKNOWN_LABEL, Card, Refusal, Warp
+from jointdistill.types import UNKNOWN_LABEL, Card, Refusal
+from jointdistill.warp import Warp
 
 _KEPT = 3
 """Classes a point whose probability a record keeps."""

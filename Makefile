@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: env demo test cluster-test lint services smoke bench-draw bench-gain bench-overhead bench-scaling bench-snapshot bench-sweep
+.PHONY: env demo test cluster-test lint services smoke bench-draw bench-gain bench-overhead bench-scaling bench-snapshot bench-sweep bench-trial
 
 env: $(VENV)/.ready
 
@@ -39,5 +39,5 @@ lint: env
 smoke: env  ## the demo's whole way with a handful of steps, in a folder that is thrown away
 	$(BIN)/python -m jobs.demo --smoke
 
-bench-draw bench-gain bench-overhead bench-scaling bench-snapshot bench-sweep: bench-%: env  ## the last line is one JSON object; FLAGS=--help says what each takes
+bench-draw bench-gain bench-overhead bench-scaling bench-snapshot bench-sweep bench-trial: bench-%: env  ## the last line is one JSON object; FLAGS=--help says what each takes
 	$(BIN)/python tests/bench/$*.py $(FLAGS)

@@ -60,3 +60,22 @@ def keep_diary(folder: str, config: dict[str, Any]) -> Any:
 
     with patch.object(worker, "build", built):
         return train._worker(config)
+
+
+def tell_steps(folder: str, run: str, config: dict[str, Any]) -> Any:
+    """The real worker, whose steps are told under the run's name."""
+    from ray.train import get_context
+
+    from jointdistill.launch import train, worker
+
+    diary, rank, live = Diary(Path(folder)), get_context().get_world_rank(), worker.live
+
+    def heard(work: Any, send: Any, ears: worker.Ears) -> Any:
+        def alive(step: int) -> None:
+            ears.alive(step)
+            diary.write(rank, f"step {run}", step)
+
+        return live(work, send, replace(ears, alive=alive))
+
+    with patch.object(worker, "live", heard):
+        return train._worker(config)

@@ -23,8 +23,6 @@ The last line is JSON:
     pbt_gain        Δm of pbt's best minus that of random's best; a value a seed
     foretold        Spearman's correlation of the 16 Δm after a share of the steps with those at the end, in
                     random's trials; the mean over seeds: where a rung is worth something
-    start_s         seconds to the first step of a trial: from the birth of a new process, and from the start
-                    of a trial in a process that had one before; medians (target: at most 4)
 """
 
 from __future__ import annotations
@@ -35,30 +33,23 @@ import math
 import statistics
 import sys
 import time
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
-from unittest.mock import patch
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import pandas as pd
-from diary import Diary
 from gain import scores
 
 from jobs import distill, prepare, teach
 from jointdistill.experiment import Launch
 from jointdistill.launch.prepare import DataOrder
 from jointdistill.launch.prepare import prepare as draw
-from jointdistill.launch.stop import StopSign
-from jointdistill.launch.work import Message, Note, Outcome, Work
+from jointdistill.launch.work import Message, Note
 from jointdistill.search.conduct import conduct
-from jointdistill.search.ledger import Ledger
-from jointdistill.search.plan import Segment
 from jointdistill.search.report import Report
 from jointdistill.search.schedulers.asha import Asha
 from jointdistill.search.schedulers.base import SchedulerRecipe
@@ -99,12 +90,9 @@ def main() -> None:
     teachers = [replace(t, optimise=replace(t.optimise, steps=asked.teacher_steps)) for t in teachers]
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         list(pool.map(scores, teachers, [t.name for t in teachers]))
-    with TemporaryDirectory(prefix="jd-bench-") as folder:
-        diary = Diary(Path(folder))
-        found = {(arm, seed): go(arm, seed, asked, diary) for seed in asked.seeds for arm in asked.arms}
-        starts = started(diary)
+    found = {(arm, seed): go(arm, seed, asked) for seed in asked.seeds for arm in asked.arms}
     seeds = asked.seeds
-    said: dict[str, Any] = {"start_s": starts, "space": asked.space, "steps": asked.steps, "trials": 16}
+    said: dict[str, Any] = {"space": asked.space, "steps": asked.steps, "trials": 16}
     if {"random", "asha"} <= {*asked.arms}:
         ratios = [found["asha", seed].steps_trained / found["random", seed].steps_trained for seed in seeds]
         said |= {
@@ -133,7 +121,7 @@ def main() -> None:
     print(json.dumps(said))
 
 
-def go(arm: str, seed: int, asked: argparse.Namespace, diary: Diary) -> Report:
+def go(arm: str, seed: int, asked: argparse.Namespace) -> Report:
     """One sweep, or what it found."""
     made = distill.scenes()
     optimise = replace(made.optimise, steps=asked.steps, ema=asked.ema)
@@ -147,14 +135,7 @@ def go(arm: str, seed: int, asked: argparse.Namespace, diary: Diary) -> Report:
         if isinstance(message, Note):
             print(f"  {message.text}", file=sys.stderr, flush=True)
 
-    began = Ledger.on_trial_start
-
-    def noted(ledger: Ledger, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        diary.write(0, f"start {trial}")
-        began(ledger, iteration, trials, trial, **info)
-
-    with patch.object(Ledger, "on_trial_start", noted):
-        report = conduct(sweep, Launch(workers=0, threads=1), Share(), say, timed(str(diary.folder)))
+    report = conduct(sweep, Launch(workers=0, threads=1), Share(), say)
     best = report.best
     assert best is not None
     end = best.curve[asked.steps]
@@ -162,58 +143,6 @@ def go(arm: str, seed: int, asked: argparse.Namespace, diary: Diary) -> Report:
     print(f"{name}: {report.steps_trained} steps; best {best.point}", flush=True)
     print(f"    mIoU {miou:.2f}, AbsRel {abs_rel:.4f}, Δm {end['delta_m']:+.4f}", flush=True)
     return report
-
-
-def timed(folder: str) -> Segment:
-    """The segment of a real trial, which tells its first step; a closure travels to Ray by value."""
-
-    def segment(work: Work, receive: Callable[[Message], None], sign: StopSign) -> Outcome | None:
-        import json
-        import os
-        import time
-        from pathlib import Path
-
-        import psutil
-
-        from jointdistill.launch.train import tune_process
-        from jointdistill.launch.worker import Ears, live
-        from jointdistill.types import Stopped
-
-        told: list[int] = []
-
-        def first(step: int) -> None:
-            if not told:
-                age = time.time() - psutil.Process().create_time()
-                line = json.dumps([time.monotonic(), os.getpid(), 0, f"step {work.run}", step, age])
-                with (Path(folder) / f"{os.getpid()}.jsonl").open("a") as mine:
-                    mine.write(f"{line}\n")
-            told.append(step)
-
-        tune_process(work.launch.threads, 1)
-        try:
-            return live(work, receive, Ears(sign.asked.is_set, alive=first))
-        except Stopped:
-            return None
-
-    return segment
-
-
-def started(diary: Diary) -> dict[str, float]:
-    """Median seconds from the start of a trial to its first step, by how old its process was."""
-    lines = diary.lines()
-    took: dict[str, list[float]] = {"new": [], "used": []}
-    seen: set[int] = set()
-    for line in lines:
-        if not line.what.startswith("step ") or line.number != 1:
-            continue
-        starts = [one.at for one in lines if one.what == f"start {line.what.split()[1]}" and one.at < line.at]
-        if starts:
-            # Tune tells of a start when the process is there: a new one is counted from its birth.
-            took["used" if line.pid in seen else "new"].append(
-                line.at - starts[-1] if line.pid in seen else line.processor
-            )
-        seen.add(line.pid)
-    return {kind: round(statistics.median(times), 2) for kind, times in took.items() if times}
 
 
 def foretold(reports: list[Report]) -> dict[str, float]:

@@ -40,15 +40,10 @@ class Told(Post):
         yield StopSign()
 
 
-class Stand:
-    """A trial without Tune around it."""
-
-    def __init__(self, plan: Plan, name: str, gain: float) -> None:
-        self.trial = Trial.__new__(Trial)
-        self.trial._trial_info = type("Info", (), {"trial_name": name})()
-        self.trial._last_result = None
-        self.told = Told()
-        self.trial.setup({"weighting.gain": gain, "weighting.temperature": 1.0}, plan, self.told)
+def stand(plan: Plan, name: str, gain: float, post: Post) -> Trial:
+    trial = Trial(plan, post)
+    trial.become(name, {"weighting.gain": gain, "weighting.temperature": 1.0})
+    return trial
 
 
 @pytest.fixture
@@ -58,12 +53,11 @@ def plan(tmp_path: Path) -> Plan:
 
 
 def test_row_16_a_clone_reads_a_pinned_snapshot(tmp_path: Path, plan: Plan, record_property) -> None:
-    donor = Stand(plan, "cloned-000", gain=1.0).trial
+    donor = stand(plan, "cloned-000", gain=1.0, post=Told())
     for _ in range(3):
         donor.step()
-    handed = donor.save()
-    place = Place.at(handed.checkpoint)
-    assert place == Place("cloned-000", 12)
+    handed = donor.keep()
+    assert handed == Place("cloned-000", 12)
     store = open_store(str(tmp_path / "storage"))
     snapshots = Snapshots(store, "cloned-000")
     for _ in range(4):
@@ -72,32 +66,33 @@ def test_row_16_a_clone_reads_a_pinned_snapshot(tmp_path: Path, plan: Plan, reco
     steps = {manifest.name: manifest.step for manifest in snapshots.manifests()}
     alone = {steps[name] for name in kept(snapshots.manifests(), pinned=())}
     assert 12 in steps.values() and 12 not in alone  # there for its pin, and for nothing else
-    clone = Stand(plan, "cloned-001", gain=2.0)
-    clone.trial.restore(handed)
-    assert clone.trial.step()["step"] == 16
+    told = Told()
+    clone = stand(plan, "cloned-001", gain=2.0, post=told)
+    clone.go_on(handed)
+    assert clone.step()["step"] == 16
     assert Answers(store, "cloned").point("cloned-001.at-12")[0]["weighting.gain"] == 2.0
-    notes = [str(posted) for posted in clone.told.posted]
+    notes = [str(posted) for posted in told.posted]
     assert any("with its student, optimiser, weighting" in note for note in notes)
     record_property("lost", "nothing")
     record_property("recomputed", "nothing")
 
 
 def test_row_16_pins_follow_their_trial(tmp_path: Path, plan: Plan) -> None:
-    donor = Stand(plan, "cloned-000", gain=1.0).trial
+    donor = stand(plan, "cloned-000", gain=1.0, post=Told())
     snapshots = Snapshots(open_store(str(tmp_path / "storage")), "cloned-000")
     pinned = []
     for _ in range(3):
         donor.step()
-        donor.save()
+        donor.keep()
         pinned.append(sorted(int(name.split("-")[0]) for name in snapshots.pinned()))
     assert pinned == [[4], [4, 8], [8, 12]]
 
 
 def test_row_16_a_clone_of_what_is_gone_says_so(tmp_path: Path, plan: Plan) -> None:
-    donor = Stand(plan, "cloned-000", gain=1.0).trial
+    donor = stand(plan, "cloned-000", gain=1.0, post=Told())
     donor.step()
-    handed = donor.save()
+    handed = donor.keep()
     snapshots, manifest = find(plan.store, "cloned-000@4")
     snapshots.delete(manifest.name)
     with pytest.raises(Refusal, match=r"the run 'cloned-000' has no snapshot of that step"):
-        Stand(plan, "cloned-001", gain=2.0).trial.restore(handed)
+        stand(plan, "cloned-001", gain=2.0, post=Told()).go_on(handed)

@@ -7,9 +7,10 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from mlflow import MlflowClient
@@ -20,7 +21,9 @@ from jointdistill.engine.snapshot import Snapshots
 from jointdistill.launch.cluster import connected
 from jointdistill.launch.run import run
 from jointdistill.launch.settle import result
-from jointdistill.launch.work import Message, Note
+from jointdistill.launch.stop import StopSign
+from jointdistill.launch.work import Message, Note, Outcome, Work
+from jointdistill.search import tuning
 from jointdistill.search.answers import Answers
 from jointdistill.search.conduct import conduct
 from jointdistill.search.report import Report
@@ -203,6 +206,28 @@ def test_where_every_trial_fails_the_sweep_does(folder: Path) -> None:
     _, runs = recorded(folder)
     (parent,) = [each for each in runs if each.info.run_name == "failing"]
     assert parent.info.status == "FAILED"
+
+
+@pytest.mark.parametrize(
+    "raised", [Refusal("The disk is full: empty it."), NameError("name 'warp' is not defined")]
+)
+def test_what_a_trial_raises_is_told_in_its_own_words(folder: Path, raised: Exception) -> None:
+    name = f"raising-{type(raised).__name__.lower()}"
+    tries = folder / name
+
+    def segment(work: Work, receive: Callable[[Message], None], sign: StopSign) -> Outcome | None:
+        with tries.open("a") as told:
+            told.write("again\n")
+        raise raised
+
+    sweep = stub.sweep(folder, name, trials=1)
+    with (
+        patch.object(tuning, "RESTARTS", 1),
+        pytest.raises(Refusal, match=f"Every trial failed, the first one with: .*{raised}"),
+    ):
+        conduct(sweep, small.launch(folder), Share(), lambda message: None, segment)
+    assert len(tries.read_text().split()) == (1 if isinstance(raised, Refusal) else 2)
+    assert Answers(open_store(str(folder / "storage")), name).get(f"{name}-000", 40) is None  # asked again
 
 
 @pytest.mark.timeout(200)

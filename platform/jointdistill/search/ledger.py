@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ray.tune import Callback
@@ -98,6 +99,6 @@ def finished(courses: Iterable[Course], steps: int) -> list[Course]:
 
 def _last_line(trial: Any) -> str:
     """What a trial failed of, without the way there."""
-    error = trial.get_pickled_error() or trial.get_error()  # of this sweep's own processes, in its own folder
-    lines = str(getattr(error, "cause", error)).strip().splitlines()
-    return lines[-1] if lines else "unknown"
+    # Where Tune wrote it, not where it has uploaded it to: that comes later, if ever.
+    lines = Path(trial.error_file).read_text().strip().splitlines() if trial.error_file else []
+    return lines[-1].strip() if lines else "unknown"

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Self
-
-import pyarrow.fs
-from ray.tune import Checkpoint
+from dataclasses import dataclass, replace
 
 from jointdistill.engine.claims import Owner
 from jointdistill.engine.subject import Subject
@@ -32,16 +27,6 @@ class Place:
     step: int = 0
     origin: str = ""
     """The snapshot that the run went on from, where it is a clone."""
-
-    @property
-    def checkpoint(self) -> Checkpoint:
-        """As Tune hands it around: a path that no file system has, since a snapshot is no file of Tune's."""
-        return Checkpoint(json.dumps(asdict(self)), filesystem=pyarrow.fs.LocalFileSystem())
-
-    @classmethod
-    def at(cls, checkpoint: Checkpoint) -> Self:
-        """The place that was handed around."""
-        return cls(**json.loads(checkpoint.path))
 
 
 def trial_of(run: str) -> str:

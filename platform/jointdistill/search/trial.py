@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
-
-from ray.train._internal.session import _TrainingResult
-from ray.tune import Trainable
 
 from jointdistill.engine.branch import find, pin, refuse_unfit
 from jointdistill.engine.claims import Claims, Hold
@@ -42,32 +39,29 @@ def on_workers(work: Work, receive: Callable[[Message], None], sign: StopSign) -
         return None
 
 
-class Trial(Trainable):  # type: ignore[misc]  # ray is read untyped
-    """What Tune runs, pauses, moves and clones."""
+class Trial:
+    """What is run, paused, moved and cloned; a process has one after the other."""
 
-    def setup(self, config: dict[str, Any], plan: Plan, post: Post) -> None:
-        """See `Trainable`."""
+    def __init__(self, plan: Plan, post: Post) -> None:
         self._plan, self._post = plan, post
         self._answers = Answers(plan.store, plan.sweep)
         self._pinned: dict[str, list[Place]] = {}
-        self.reset_config(config)
 
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Be another trial, or the same one with other knobs; `restore` says where it stands."""
-        self._point: Point = {knob: new_config[knob] for knob in self._plan.space}
-        self._place = Place(self.trial_name)
+    def become(self, name: str, config: Mapping[str, Any]) -> None:
+        """Be a trial at its beginning; `go_on` says where else it stands."""
+        self._name = name
+        self._point: Point = {knob: config[knob] for knob in self._plan.space}
+        self._place = Place(name)
         self._settled = self._plan.settle(self._point, self._place)
-        return True
 
     def step(self) -> dict[str, Any]:
-        """Go on to the next rung."""
+        """Go on to the next rung, and tell of it what Tune is to know."""
         place, plan = self._place, self._plan
         target = next(rung for rung in plan.rungs if rung > place.step)
         self._post(Begun(place.run, self._settled.subject))
         answer = self._answers.get(place.run, target)
         if answer is None:
             answer = self._train(target)
-            self._answers.put(place.run, target, answer)
         later = [rung for rung in plan.rungs if rung > target]
         # Told again where it was known: an earlier driver may have died before it wrote it down.
         outcome = None if later else result(plan.store, place.run)
@@ -87,14 +81,14 @@ class Trial(Trainable):  # type: ignore[misc]  # ray is read untyped
             "went_on": bool(later) and self._answers.get(place.run, later[0]) is not None,
         }
 
-    def save(self, checkpoint_dir: str | None = None) -> _TrainingResult:
+    def keep(self) -> Place:
         """Where it stands; somebody may go on from there, so the snapshot is kept."""
-        pinned = self._pinned.setdefault(self.trial_name, [])
+        pinned = self._pinned.setdefault(self._name, [])
         if self._place.step and self._place not in pinned and self._pin(self._place, "pin"):
             pinned.append(self._place)
         while len(pinned) > KEPT:
             self._pin(pinned.pop(0), "unpin")
-        return _TrainingResult(self._place.checkpoint, dict(self._last_result or {}))
+        return self._place
 
     def _pin(self, place: Place, how: Literal["pin", "unpin"]) -> bool:
         """Whether the snapshot there is still kept; if not, a clone that needs it will say so."""
@@ -105,12 +99,11 @@ class Trial(Trainable):  # type: ignore[misc]  # ray is read untyped
         (snapshots.pin if how == "pin" else snapshots.unpin)(manifest, self._plan.sweep)
         return True
 
-    def restore(self, checkpoint_path: Any) -> None:
+    def go_on(self, there: Place) -> None:
         """Stand where this trial stood; or, a clone, go on from where another one stands."""
-        there = Place.at(checkpoint_path.checkpoint)
-        if trial_of(there.run) != self.trial_name:
+        if trial_of(there.run) != self._name:
             origin = f"{there.run}@{find(self._plan.store, f'{there.run}@{there.step}')[1].name}"
-            there = Place(f"{self.trial_name}.at-{there.step}", there.step, origin)
+            there = Place(f"{self._name}.at-{there.step}", there.step, origin)
         self._place = there
         self._settled = self._plan.settle(self._point, there)
 
@@ -126,25 +119,29 @@ class Trial(Trainable):  # type: ignore[misc]  # ray is read untyped
         if origin := settled.subject.origin:
             refuse_unfit(store, origin, work.experiment)
             pin(store, origin, work.run)
-        outcome, failure = None, ""
+        outcome, failure, final = None, "", True
         with Hold(Claims(store, work.run), work.owner, heard.say), self._post.listening() as sign:
             try:
                 outcome = self._plan.segment(work, heard, sign)
-            except Diverged as diverged:
-                failure = str(diverged)
+            except Refusal as refused:
+                # It would be refused again at once; what is no fault of the point may be mended by next time.
+                failure, final = str(refused), isinstance(refused, Diverged)
         if sign.asked.is_set() and not failure and _kept(store, work.run) < target:
             self._post.await_end(work.run)
         took = time.monotonic() - began
         scores = (
             outcome.row if outcome else {} if failure else heard.scores or _scores(store, work.run, target)
         )
-        return Answer(
+        answer = Answer(
             scores={name: score for name, score in scores.items() if math.isfinite(score)},
             seconds=took,
             gpu_hours=took * self._plan.gpus / 3600,
             teacher_s=heard.teacher_s * max(1, work.launch.workers),
             failure=failure,
         )
+        if final:
+            self._answers.put(work.run, target, answer)
+        return answer
 
 
 class Heard:

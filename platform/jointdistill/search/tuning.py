@@ -12,13 +12,13 @@ from typing import Any
 from jointdistill.launch.cluster import autoscales
 from jointdistill.launch.stop import StopSign
 from jointdistill.launch.train import interruptible
+from jointdistill.search.actor import TrialActor
 from jointdistill.search.ending import Ending
 from jointdistill.search.ledger import Ledger
 from jointdistill.search.plan import Plan
 from jointdistill.search.postbox import Post
 from jointdistill.search.searchers.base import Search
 from jointdistill.search.sweep import Sweep
-from jointdistill.search.trial import Trial
 from jointdistill.types import Refusal
 
 RESTARTS = 3
@@ -53,6 +53,7 @@ def search(sweep: Sweep, plan: Plan, share: Share, ledger: Ledger, sign: StopSig
     """Let Tune run the trials. Raises `Stopped` where the sign asked for it."""
     at_once = _at_once(plan, share, sweep.trials)
     os.environ.update({**_QUIET, "TUNE_MAX_PENDING_TRIALS_PG": str(at_once)})  # else it asks far ahead
+    import ray
     from ray import tune
 
     # It would read back files that Tune keeps for others.
@@ -75,7 +76,7 @@ def search(sweep: Sweep, plan: Plan, share: Share, ledger: Ledger, sign: StopSig
             ledger.begin(trial)
         return names[trial.trial_id]
 
-    trainable = tune.with_parameters(Trial, plan=plan, post=Post(box))
+    trainable = tune.with_parameters(TrialActor, plan=[ray.put(plan)], post=Post(box))
     ending = Ending(sweep.gpu_hours, ledger, sign, box)
     scratch = tempfile.TemporaryDirectory(prefix="jd-tune-")
     with scratch as folder, interruptible(), ending.in_words(), sign.heard():

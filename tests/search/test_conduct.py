@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from time import monotonic, sleep
 from unittest.mock import patch
 
 import pytest
@@ -257,6 +258,27 @@ def test_more_trials_go_on_with_what_is_there(folder: Path) -> None:
     more = go(folder, stub.sweep(folder, "more", trials=5, searcher=Tpe(2)))
     assert [one.point for one in more.courses[:3]] == [one.point for one in first.courses]
     assert len(more.courses) == 5
+
+
+def test_hours_end_a_sweep_and_more_of_them_go_on(folder: Path) -> None:
+    pretend = stub.segment()
+
+    def slow(work: Work, receive: Callable[[Message], None], sign: StopSign) -> Outcome | None:
+        sleep(1)
+        return pretend(work, receive, sign)
+
+    def go_slowly(hours: float) -> Report:
+        sweep = stub.sweep(folder, "short", trials=12, hours=hours)
+        return conduct(sweep, small.launch(folder), Share(), lambda message: None, slow)
+
+    begun = monotonic()
+    first = go_slowly(5 / 3600)
+    assert monotonic() - begun > 5
+    done = [course.name for course in first.courses if course.step == 40]
+    assert len(done) < 12
+    more = go_slowly(0)
+    assert [course.step for course in more.courses] == [40] * 12
+    assert [one.point for one in more.courses[: len(first.courses)]] == [one.point for one in first.courses]
 
 
 def test_two_hundred_trials_are_recorded_once_each(tmp_path: Path) -> None:

@@ -10,7 +10,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from unittest.mock import patch
 
@@ -75,10 +77,13 @@ class Watcher:
                 self.at.pop(due)()
 
 
-def straight(folder: Path, told: Launch, steps: int = STEPS) -> End:
-    """How a run ends that nobody hurts."""
-    run(experiment(folder, steps), told, lambda message: None)
-    return ended(folder, told, steps)
+@cache
+def straight(workers: int, steps: int = STEPS) -> End:
+    """How a run ends that nobody hurts; computed once, whoever asks."""
+    with TemporaryDirectory(prefix="jd-straight-") as name:
+        told = launch(Path(name), "straight", workers)
+        run(experiment(Path(name), steps), told, lambda message: None)
+        return ended(Path(name), told, steps)
 
 
 def train(folder: Path, told: Launch, watcher: Watcher, steps: int = STEPS) -> Outcome:

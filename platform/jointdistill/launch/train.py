@@ -1,4 +1,8 @@
-"""Runs the workers of one run: in this process, or as Ray Train workers."""
+"""Runs the workers of one run: in this process, or as Ray Train workers.
+
+A worker's own module is imported by those who train, in a way that is quick (`warm`), and not by all who
+come by here.
+"""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def only_run(database: Path, experiment: str):
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.ray)])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=[pytest.mark.ray, pytest.mark.slow])])
 def test_row_4_sigterm_takes_a_snapshot_and_the_same_command_goes_on(
     tmp_path: Path, workers: int, record_property
 ) -> None:

@@ -76,6 +76,7 @@ def test_row_11_mlflow_may_be_away_for_a_while(
     record_property("recomputed", f"nothing; the longest pause in training was {watcher.longest_s:.1f} s")
 
 
+@pytest.mark.slow
 def test_row_11_mlflow_may_hang_for_a_while(
     tmp_path: Path, server: Server, expected: Record, record_property: Callable[[str, object], None]
 ) -> None:

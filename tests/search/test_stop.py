@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -21,15 +22,18 @@ STEPS = 240
 
 
 def test_a_sweep_that_is_stopped_keeps_what_its_trials_did_and_goes_on(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "storage"))
     with driver(tmp_path, STEPS) as stopped:
         assert stopped.stdout is not None
         assert any(line.startswith(f"{NAME}-000 after step 60") for line in stopped.stdout)
+        # The first two wait at their rung now, and the next two begin.
+        while not Claims(store, f"{NAME}-002").all():
+            time.sleep(0.05)
         stopped.send_signal(signal.SIGTERM)
         said = stopped.stdout.read()
     assert stopped.returncode == 143, said
     assert "Stopped with a snapshot of every trial that was under way" in said
     assert "Traceback" not in said
-    store = open_store(str(tmp_path / "storage"))
     kept = {
         run: max((manifest.step for manifest in Snapshots(store, run).manifests()), default=0)
         for run in (f"{NAME}-{number:03d}" for number in range(TRIALS))

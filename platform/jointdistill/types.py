@@ -93,6 +93,10 @@ class Batch:
         """The same batch on a device; the row indices stay on the host with the records they name."""
         return self._moved(lambda tensor: tensor.to(device, non_blocking=True))
 
+    def rows_on(self, device: torch.device) -> Tensor:
+        """[B] `index` on a device, which the host does not wait for."""
+        return self.index.to(device, non_blocking=True)
+
     def pinned(self) -> Batch:
         """The same batch in pinned memory, from where a copy to a CUDA device lets the host go on."""
         return self._moved(lambda tensor: tensor.pin_memory())

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import save as weights_file
 
 from jointdistill.data.cells import encode_npy, encode_png
 from jointdistill.data.format import write_set
@@ -21,6 +22,7 @@ from jointdistill.launch.settle import settle
 from jointdistill.launch.work import Work
 from jointdistill.nets.joint import Joint
 from jointdistill.nets.saved import Model, save
+from jointdistill.nets.way import INDEX, Moment, write_index
 from jointdistill.store.objects import open_store
 from jointdistill.tasks.base import Task
 from jointdistill.tasks.depth import Depth
@@ -62,6 +64,18 @@ def teacher(folder: Path, task: str, seed: int) -> Registered:
     for name, content in save(Model(recipe, tasks, *SIZE), recipe.build(tasks).state_dict()).items():
         store.put(name, content)
     return Registered(str(folder))
+
+
+def give_way(folder: Path, steps: Sequence[int]) -> None:
+    """Random moments for the depth teacher of a folder, as if it had been trained here."""
+    store = open_store(str(folder / "teachers" / "depth"))
+    way = []
+    for step in steps:
+        torch.manual_seed(step)
+        content = weights_file(Joint(width=8, decoder=16).build({"depth": TASKS["depth"]}).state_dict())
+        way.append(Moment.of(step, {"depth": 1 / step}, content))
+        store.put(way[-1].file, content)
+    store.put(INDEX, write_index(way))
 
 
 def experiment(folder: Path) -> Experiment:

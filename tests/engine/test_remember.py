@@ -12,15 +12,12 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from safetensors.torch import save
 
 from jointdistill.engine.ranks import Ranks
 from jointdistill.engine.remember import Replay, remember
 from jointdistill.engine.state import pack, unpack
 from jointdistill.launch.work import Work
 from jointdistill.launch.worker import put_together
-from jointdistill.nets.joint import Joint
-from jointdistill.nets.way import INDEX, Moment, write_index
 from jointdistill.store.objects import open_store
 from jointdistill.trajectory.index import index
 from jointdistill.trajectory.record import Anchor
@@ -41,14 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Data, and a depth teacher with a way of three random moments."""
     folder = tmp_path_factory.mktemp("remember")
     small.experiment(folder)
-    store = open_store(str(folder / "teachers" / "depth"))
-    way = []
-    for step in STEPS:
-        torch.manual_seed(step)
-        content = save(Joint(width=8, decoder=16).build({"depth": small.TASKS["depth"]}).state_dict())
-        way.append(Moment.of(step, {"depth": 1 / step}, content))
-        store.put(way[-1].file, content)
-    store.put(INDEX, write_index(way))
+    small.give_way(folder, STEPS)
     return folder
 
 

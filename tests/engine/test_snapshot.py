@@ -10,7 +10,7 @@ import torch
 
 from jointdistill.engine.claims import Claims, Owner
 from jointdistill.engine.retention import kept, tidy
-from jointdistill.engine.shard import FILE_BYTES, Chunk, Shard, together
+from jointdistill.engine.shard import FILE_BYTES, Chunk, Shard, laid_as, together
 from jointdistill.engine.snapshot import MANIFEST, Manifest, Snapshot, Snapshots
 from jointdistill.engine.state import pack, unpack
 from jointdistill.store.objects import open_store
@@ -185,6 +185,14 @@ def test_pieces_of_two_ranks_make_a_whole() -> None:
     assert parts["trained"][1] == {"of": "both"}
     with pytest.raises(ValueError, match=r"piece of 'trained:weight' is missing"):
         together(shards[0])
+
+
+def test_a_moment_lies_in_memory_as_its_parameter_does() -> None:
+    """A snapshot has its values row by row; on CUDA a parameter has its channels last."""
+    like = torch.zeros(4, 3, 2, 2).contiguous(memory_format=torch.channels_last)
+    whole = torch.arange(48.0).view(4, 3, 2, 2)
+    found = laid_as(whole, like)
+    assert torch.equal(found, whole) and found.stride() == like.stride()
 
 
 def test_a_large_state_is_cut_into_files_of_bearable_size() -> None:

@@ -105,4 +105,5 @@ def _coloured(image: Tensor, change: Tensor) -> Tensor:
     image = adjust_brightness_accumulative(image, change[:, 0])
     image = adjust_contrast_with_mean_subtraction(image, change[:, 1])
     image = adjust_saturation_with_gray_subtraction(image, change[:, 2])
-    return adjust_gamma(image, change[:, 3])  # type: ignore[no-any-return]
+    # Its default gain is a number, which kornia copies to the device: the host would wait for that.
+    return adjust_gamma(image, change[:, 3], change.new_ones(1))  # type: ignore[no-any-return]

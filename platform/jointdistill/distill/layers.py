@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from torch import Tensor
-from torch.nn import functional as F
 
+from jointdistill.tasks.geometry import averaged
 from jointdistill.types import Refusal
 
 
@@ -22,10 +22,9 @@ def channels_of(layer: str, student: Mapping[str, int], source: Mapping[str, int
 def same_size(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
     """Two maps [B, ·, h, w] at the coarser height and width, the finer one averaged over what it merges."""
     height, width = (min(sizes) for sizes in zip(one.shape[-2:], other.shape[-2:], strict=True))
-    return _averaged(one, height, width), _averaged(other, height, width)
+    return _fitted(one, (height, width)), _fitted(other, (height, width))
 
 
-def _averaged(values: Tensor, height: int, width: int) -> Tensor:
-    # The pooling copies even where it has nothing to do, and full-size logits are large.
-    unchanged = values.shape[-2:] == (height, width)
-    return values if unchanged else F.adaptive_avg_pool2d(values, (height, width))
+def _fitted(values: Tensor, size: tuple[int, int]) -> Tensor:
+    # Averaging copies even where it has nothing to do, and full-size logits are large.
+    return values if values.shape[-2:] == size else averaged(values, size)

@@ -95,7 +95,8 @@ def together(files: Iterable[bytes]) -> dict[str, State]:
 def laid_as(whole: Tensor, like: Tensor) -> Tensor:
     """This rank's piece of a whole tensor, laid out like another one; no rank is asked for anything."""
     if not isinstance(like, DTensor):
-        return whole
+        # In memory too: a fused step takes a parameter and its moments in one layout only.
+        return torch.empty_like(like).copy_(whole.view_as(like))
     mesh, placements = like.device_mesh, like.placements
     shape, offset = compute_local_shape_and_global_offset(like.shape, mesh, placements)
     place = tuple(slice(at, at + size) for at, size in zip(offset, shape, strict=True))

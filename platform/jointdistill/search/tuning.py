@@ -6,7 +6,6 @@ import logging
 import os
 import tempfile
 from dataclasses import dataclass
-from itertools import count
 from typing import Any
 
 from jointdistill.launch.cluster import autoscales
@@ -67,12 +66,11 @@ def search(sweep: Sweep, plan: Plan, share: Share, ledger: Ledger, sign: StopSig
         at_once=sweep.trials if sweep.scheduler.gathers else at_once,
         known=ledger.known(),
     )
-    numbers = count()
     names: dict[str, str] = {}
 
     def named(trial: Any) -> str:
         if trial.trial_id not in names:
-            names[trial.trial_id] = trial.custom_trial_name = f"{sweep.name}-{next(numbers):03d}"
+            names[trial.trial_id] = trial.custom_trial_name = f"{sweep.name}-{len(names):03d}"
             ledger.begin(trial)
         return names[trial.trial_id]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, ClassVar, Self, final
 
 import numpy as np
@@ -115,7 +116,7 @@ class Segmentation(Task):
 
     def loss(self, answer: Tensor, truth: Tensor) -> Tensor:
         """[B] cross-entropy; with class weights the weighted mean, as torch defines it."""
-        weight = torch.tensor(self.class_weights, device=truth.device) if self.class_weights else None
+        weight = _weights(self.class_weights, truth.device) if self.class_weights else None
         # As rows of classes the cross-entropy takes half the time that it takes over a dimension of planes.
         logits = fit(answer, truth.shape).float().permute(0, 2, 3, 1)  # [B, H, W, C]
         each = F.cross_entropy(
@@ -199,3 +200,9 @@ class Segmentation(Task):
         spread = (left / others).log().expand(*kept.shape[:-1], len(self.classes))
         log_p = spread.scatter(-1, compact["top_class"].long(), kept.clamp_min(_LEAST).log())
         return log_p.log_softmax(-1)  # rounding and floors keep the sum only near 1
+
+
+@lru_cache(maxsize=16)
+def _weights(of_classes: tuple[float, ...], device: torch.device) -> Tensor:
+    """[C] on the device; a copy there at each step would make the host wait."""
+    return torch.tensor(of_classes, device=device)

@@ -73,7 +73,7 @@ class Judge:
             return None
         nobody = torch.zeros(len(batch), dtype=torch.bool, device=points.device)
         present = batch.present.get(name, nobody)
-        unlabelled = nobody if teacher is None else ~self._labelled[name][batch.index.to(points.device)]
+        unlabelled = nobody if teacher is None else ~self._labelled[name][batch.rows_on(points.device)]
         if teacher is not None and teacher.sound is not None:
             unlabelled = unlabelled & teacher.sound
         if label is not None and opinion is not None:

@@ -26,8 +26,10 @@ class Notes:
     def add(self, batch: Batch, records: Records, fresh: Tensor) -> None:
         """Note a row for every image of a batch; only where `fresh` [B] holds will it be read."""
         note = {f"note.{name}": values for name, values in records.tensors.items()}
-        note["note.image"] = batch.index.to(self._device)
-        note["note.order"] = batch.position.step * batch.total + batch.slots.to(self._device)
+        note["note.image"] = batch.rows_on(self._device)
+        note["note.order"] = (batch.position.step * batch.total + batch.slots).to(
+            self._device, non_blocking=True
+        )
         note["note.fresh"] = fresh
         self._written.append(note)
 

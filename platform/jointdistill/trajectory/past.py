@@ -33,7 +33,7 @@ class Past:
     def of(cls, table: Records, batch: Batch, tasks: Mapping[str, Task]) -> Self:
         """Look a batch's images up."""
         device = table.known.device
-        records = table[batch.index.to(device)]
+        records = table[batch.rows_on(device)]
         points = batch.warp.points(centres(table.layout.grid, device)[records.cell])
         columns = {name: task.rescale(records.columns(name), batch.warp.zoom) for name, task in tasks.items()}
         return cls(records, points, records.attention * visible(points), columns)

@@ -6,9 +6,8 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from jointdistill.tasks.geometry import at_points
+from jointdistill.tasks.geometry import at_points, averaged
 
 
 @lru_cache(maxsize=16)
@@ -40,7 +39,7 @@ def energy(features: Tensor, grid: tuple[int, int]) -> Tensor:
     parts = [part.float().square().sum(1, keepdim=True) for part in torch.split(features, 8, 1)]
     total = torch.stack(parts).sum(0)
     if total.shape[-2] > grid[0] or total.shape[-1] > grid[1]:
-        total = F.adaptive_avg_pool2d(total, grid)
+        total = averaged(total, grid)
     return total
 
 

@@ -91,7 +91,7 @@ def candidates(now: Prediction, batch: Batch, layout: Layout, choice: Choice) ->
     elif choice == "right":
         worth, wanted = seen.float(), len(everywhere)
     elif choice == "random":
-        worth = seen * _noise(batch.index.to(seen.device), len(everywhere))
+        worth = seen * _noise(batch.rows_on(seen.device), len(everywhere))
     cell = worth.topk(wanted, dim=1).indices.sort(dim=1).values
     return Candidates(cell, attention.gather(1, cell), worth.gather(1, cell))
 

@@ -35,7 +35,11 @@ def keep_diary(folder: str, config: dict[str, Any]) -> Any:
 
     diary, rank = Diary(Path(folder)), get_context().get_world_rank()
     diary.write(rank, "entered")
-    from jointdistill.launch import train, worker
+    from jointdistill.launch import train
+    from jointdistill.launch.warm import warm
+
+    warm("jointdistill.launch.worker")
+    from jointdistill.launch import worker
 
     build = worker.build
 
@@ -66,7 +70,11 @@ def tell_steps(folder: str, run: str, config: dict[str, Any]) -> Any:
     """The real worker, whose steps are told under the run's name."""
     from ray.train import get_context
 
-    from jointdistill.launch import train, worker
+    from jointdistill.launch import train
+    from jointdistill.launch.warm import warm
+
+    warm("jointdistill.launch.worker")
+    from jointdistill.launch import worker
 
     diary, rank, live = Diary(Path(folder)), get_context().get_world_rank(), worker.live
 

@@ -7,6 +7,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
+import torch
 from safetensors.torch import save as weights_file
 
 from jointdistill.data.drawn import DrawnScenes
@@ -85,3 +86,9 @@ def launch(folder: Path, workers: int) -> Launch:
         workers=workers,
         threads=1,
     )
+
+
+def finish(device: torch.device) -> None:
+    """Wait until a device has done all it was told: a CUDA device runs behind."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()

@@ -1,10 +1,12 @@
 """What the platform costs: its whole job beside a plain PyTorch loop, and what parts of a step take of it.
 
     python tests/bench/overhead.py --pairs 30
+    python tests/bench/overhead.py --pairs 30 --device cuda
 
 The job is the real one: a Ray Train worker, its mailbox, MLflow in the driver, reports and snapshots. In the
 worker's process a plain loop (plain_loop.py) takes turns with it, block by block and on the same batches,
-so that whatever else the machine does falls on both. One thread each. The last line is JSON:
+so that whatever else the machine does falls on both. One thread each. On a CUDA device a block ends when
+that has finished, and only the job is compared. The last line is JSON:
 
     ratio             samples a second of the job over those of the plain loop: the median over pairs of
                       blocks, with a bootstrap interval of 95 %
@@ -105,6 +107,7 @@ class Turns:
         self.job, self.plain, self.report = job, PlainLoop(job), report
         self.stream = job.loader.stream
         self.controller = Clock(time.thread_time)
+        self.device = job.parts.ranks.device
         self.pairs: list[dict[str, float]] = []
 
     def begin(self) -> None:
@@ -121,11 +124,13 @@ class Turns:
             last = min(stop, first + BLOCK)
             with Clock(time.perf_counter) as job, Clock(time.process_time) as job_cpu:
                 thread, controller = time.thread_time(), self.controller.seconds
-                yield from self.stream(first, last)
+                yield from self.stream(first, last, pin=pin)
+                demo_sized.finish(self.device)
                 thread, controller = time.thread_time() - thread, self.controller.seconds - controller
             same = [self.job.loader.batch(step) for step in range(first, last)]
             with Clock(time.perf_counter) as plain, Clock(time.process_time) as plain_cpu:
                 self.plain.train(same)
+                demo_sized.finish(self.device)
             self.pairs.append(
                 {
                     "job": job.seconds,
@@ -142,7 +147,8 @@ class Turns:
 def refuse_another_task(job: Loop, plain: PlainLoop) -> None:
     """Both must compute the same losses, or there is nothing to compare."""
     batch = job.loader.batch(0)
-    seen = job.parts.augment(batch, job.parts.tasks)
+    here = batch.to(plain.device)
+    seen = job.parts.augment(here, job.parts.tasks)
     theirs = job.parts.objective(job.parts.student(seen.image), ask(job.parts.teachers, seen), seen).mean()
     ours = plain.losses(plain.augment(plain.read(batch), batch), batch)
     torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)
@@ -222,14 +228,17 @@ def main() -> None:
     arguments.add_argument(
         "--pairs", type=int, default=30, help="pairs of blocks; twice as many of steps a source"
     )
+    arguments.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     asked = arguments.parse_args()
     load = os.getloadavg()[0]
     with TemporaryDirectory(prefix="jd-bench-") as folder:
         print("drawing", file=sys.stderr, flush=True)
         experiment = demo_sized.prepare(Path(folder))
-        said = compare(experiment, demo_sized.launch(Path(folder), workers=1), asked.pairs)
-        alone = demo_sized.launch(Path(folder), workers=0)
-        for name, recipe in (("own_past", OwnPast()), ("teacher_way", TeacherWay())):
+        launch = replace(demo_sized.launch(Path(folder), workers=1), device=asked.device)
+        said = compare(experiment, launch, asked.pairs)
+        alone = replace(launch, workers=0)
+        sources = {"own_past": OwnPast(), "teacher_way": TeacherWay()} if asked.device == "cpu" else {}
+        for name, recipe in sources.items():
             found = share_of(recipe, experiment, alone, 2 * asked.pairs)
             said |= {f"{name}_{key}": value for key, value in found.items()}
     print(json.dumps({**said, "threads": 1, "cores": os.cpu_count(), "load_before": round(load, 1)}))

@@ -37,12 +37,17 @@ class Views(NamedTuple):
     labels: Tensor
     """[labelled, H, W], 255 unknown."""
 
+    def to(self, device: torch.device) -> Views:
+        """The same on a device."""
+        return Views(*(tensor.to(device, non_blocking=True) for tensor in self))
+
 
 class PlainLoop:
     """Student, teachers and data of a job, copied; the batches are the job's own."""
 
     def __init__(self, job: Loop) -> None:
         parts, cache = job.parts, job.loader.cache
+        self.device = parts.ranks.device
         everything = np.arange(len(cache))
         self.images = torch.from_numpy(cache.image(everything))
         self.depth = torch.from_numpy(cache.truth("depth", everything))
@@ -89,15 +94,16 @@ class PlainLoop:
         depth[~known["depth"][: batch.labelled]] = torch.nan
         labels = self.labels[rows[: batch.labelled]]
         labels[~known["segmentation"][: batch.labelled]] = 255
-        return Views(self.images[rows].float().div_(255), depth, labels)
+        views = Views(self.images[rows].float().div_(255), depth, labels)
+        return Views(*(tensor.pin_memory() for tensor in views)) if self.device.type == "cuda" else views
 
     def augment(self, seen: Views, batch: Batch) -> Views:
         """Flip, zoom and colours; one grid for image and truths."""
-        drawn = self.views.draw(batch.position, batch.total)
+        seen, drawn = seen.to(self.device), self.views.draw(batch.position, batch.total).to(self.device)
         zoom = self.views.zoom[1] ** drawn[:, 1]
         mirror = torch.where(drawn[:, 0] < self.views.flip, -1.0, 1.0)
         corner = (1 - 1 / zoom)[:, None] * drawn[:, 2:4]
-        theta = torch.zeros(len(drawn), 2, 3)
+        theta = drawn.new_zeros(len(drawn), 2, 3)
         theta[:, 0, 0], theta[:, 1, 1] = mirror / zoom, 1 / zoom
         theta[:, :, 2] = 1 / zoom[:, None] + 2 * corner - 1
         grid = F.affine_grid(theta, list(seen.image.shape), align_corners=False)
@@ -106,7 +112,7 @@ class PlainLoop:
         truths = F.grid_sample(truths, grid[: len(truths)], mode="nearest", align_corners=False)
         depth = truths[:, :1] / zoom[: len(truths), None, None, None]
         labels = truths[:, 1].long()
-        change = 1 + (2 * drawn - 1) * torch.tensor([0, 0, 0, 0, 0.25, 0.25, 0.3, 0.2])
+        change = 1 + (2 * drawn - 1) * drawn.new_tensor([0, 0, 0, 0, 0.25, 0.25, 0.3, 0.2])
         image = adjust_brightness_accumulative(image, change[:, 4])
         image = adjust_contrast_with_mean_subtraction(image, change[:, 5])
         image = adjust_saturation_with_gray_subtraction(image, change[:, 6])

@@ -1,6 +1,7 @@
 """What fault tolerance costs: how long training waits for its snapshots, and how long a restart takes.
 
     python tests/bench/snapshot.py --pairs 4 --kills 3
+    python tests/bench/snapshot.py --kills 0 --batch 16 --device cuda --storage FOLDER
 
 Stall: a student of 25.6 M parameters (AdamW; live teachers; one thread) with a snapshot every 50 steps to
 a real S3 (Ceph's RGW) on the same cores. Blocks of 50 steps take turns in one process, so that whatever else
@@ -35,7 +36,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -52,6 +53,8 @@ def main() -> None:
     arguments.add_argument("--pairs", type=int, default=4, help="pairs of blocks; 0 leaves the stall out")
     arguments.add_argument("--kills", type=int, default=3, help="of each kind; 0 leaves the restart out")
     arguments.add_argument("--batch", type=int, default=2, help="images a step of the large student")
+    arguments.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of the large student")
+    arguments.add_argument("--storage", help="folder or URI to keep its snapshots in instead of Ceph's S3")
     asked = arguments.parse_args()
     load = os.getloadavg()[0]
     said: dict[str, Any] = {}
@@ -59,8 +62,9 @@ def main() -> None:
         print("drawing", file=sys.stderr, flush=True)
         experiment = demo_sized.prepare(Path(folder))
         if asked.pairs:
-            with storage() as address:
-                said |= stall.measure(experiment, Path(folder), address, asked.pairs, asked.batch)
+            with nullcontext(asked.storage) if asked.storage else storage() as address:
+                told = asked.pairs, asked.batch, asked.device
+                said |= stall.measure(experiment, Path(folder), address, *told)
         if asked.kills:
             said |= restart.measure(experiment, Path(folder), asked.kills)
     print(json.dumps({**said, "threads": 1, "cores": os.cpu_count(), "load_before": round(load, 1)}))

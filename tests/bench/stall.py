@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import demo_sized
 import spread
@@ -80,6 +80,7 @@ class Turns:
         self.loop, self.order, self.mode = loop, order, "none"
         self.writer, self.stream, self.keep = loop.outside.writer, loop.loader.stream, loop.keeper.snapshot
         self.store = TimedStore(self.writer.snapshots.store)
+        self.device = loop.parts.ranks.device
         self.blocks: dict[str, list[Block]] = {mode: [] for mode in order}
         self.taken: list[float] = []
 
@@ -92,11 +93,13 @@ class Turns:
 
     def batches(self, start: int, stop: int, *, pin: bool = False) -> Iterator[Batch]:
         """The loop is at work while this generator waits to be asked for more."""
-        yield from self.stream(0, EVERY - 1)  # does not count
+        yield from self.stream(0, EVERY - 1, pin=pin)  # does not count
+        demo_sized.finish(self.device)
         for number, mode in enumerate(self.order):
             first, self.mode = (number + 1) * EVERY - 1, mode
             wall, processor, blocked = time.perf_counter(), time.thread_time(), self.writer.blocked_s
-            yield from self.stream(first, first + EVERY)
+            yield from self.stream(first, first + EVERY, pin=pin)
+            demo_sized.finish(self.device)
             blocked, rest = self.writer.blocked_s - blocked, time.perf_counter()
             self.writer.wait()
             now = time.perf_counter()
@@ -104,7 +107,7 @@ class Turns:
             self.blocks[mode].append(block)
             print(f"{mode}: {block}", file=sys.stderr, flush=True)
         self.mode = "none"
-        yield from self.stream(stop - 1, stop)
+        yield from self.stream(stop - 1, stop, pin=pin)
 
     def snapshot(self, wait: bool) -> None:
         """`Keeper.snapshot`, in the way of this block."""
@@ -117,7 +120,9 @@ class Turns:
                 self.writer.wait()
 
 
-def measure(experiment: Experiment, folder: Path, storage: str, pairs: int, batch: int) -> dict[str, Any]:
+def measure(
+    experiment: Experiment, folder: Path, storage: str, pairs: int, batch: int, device: Literal["cpu", "cuda"]
+) -> dict[str, Any]:
     """Train with snapshots, without, and waiting for each: what they cost."""
     order = order_of(pairs)
     mine = replace(
@@ -132,9 +137,10 @@ def measure(experiment: Experiment, folder: Path, storage: str, pairs: int, batc
         storage=storage,
         data=f"{folder}/storage/data/long",
         snapshot_every=EVERY,
+        device=device,
     )
     train.tune_process(threads=1, workers=1)
-    loop = worker.build(settle(mine, launch).work, Ranks(torch.device("cpu")), lambda message: None)
+    loop = worker.build(settle(mine, launch).work, Ranks(torch.device(device)), lambda message: None)
     loop.resume()
     turns = Turns(loop, order)
     turns.begin()

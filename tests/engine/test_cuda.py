@@ -26,7 +26,8 @@ from jointdistill.weighting.base import WeightingRecipe
 from jointdistill.weighting.none import LabelsOnly
 from tests.engine import small
 
-pytestmark = pytest.mark.gpu
+# torch and Triton warn of their own switches there, such as TF32's.
+pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("default")]
 
 
 def losses(work: Work, device: str, **launch: object) -> dict[tuple[int, str], float]:

@@ -209,7 +209,7 @@ class Launch:
     micro_batch: int = 0
     """Images a rank takes at once; its share of the global batch is worked off in pieces. 0: all at once."""
     compile: bool = False
-    """torch.compile the student; on CPU it makes training slower."""
+    """torch.compile the student; on CUDA only."""
     deterministic: bool = False
     """Only deterministic algorithms: slower on CUDA, equal bits on every run."""
     report_every: int = 20
@@ -249,9 +249,14 @@ class Launch:
 
     @property
     def device_here(self) -> torch.device:
-        """The device of this process. Raises `Refusal` where it is asked for CUDA and has none."""
+        """The device of this process. Raises `Refusal` where it has none of what is asked for."""
         if self.device == "cuda" and not torch.cuda.is_available():
             raise Refusal("--device cuda: this process sees no CUDA device, so use --device cpu.")
+        if self.compile and self.chosen_device == "cpu":
+            # Memory is corrupted, in float32 and in bfloat16 (torch 2.13).
+            raise Refusal(
+                "--compile is for CUDA: on a CPU the compiled student crashes its process. Leave it out."
+            )
         return torch.device(self.chosen_device)
 
     def __post_init__(self) -> None:

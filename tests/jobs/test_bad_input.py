@@ -195,6 +195,7 @@ def test_a_foreign_shard(refused: Refused, order: list[str], flags: list[str], t
         (["--micro-batch", "-1"], "give at least 0"),
         (["--run", "a/b"], "--run 'a/b' is no name"),
         (["--device", "cuda"], "sees no CUDA device"),
+        (["--compile"], "--compile is for CUDA"),
         (["--student.width", "0"], "needs width ≥ 1"),
         # What only data, teachers and networks together can tell.
         (["--floors.segmentation/miou", "0.99"], "the floor is 0.990"),

@@ -89,13 +89,14 @@ def test_cuda_reports_the_losses_of_the_cpu(tmp_path, monkeypatch, whole_float32
         assert on_cuda[point] == pytest.approx(value, rel=1e-3, abs=1e-4), point
 
 
-def test_autocast_compilation_and_a_trajectory_train_on_cuda(tmp_path):
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_trajectory_trains_in_half_precision(tmp_path, compiled):
     work = small.work(
         tmp_path,
         optimise=Optimise(steps=60, learning_rate=5e-3, precision="bfloat16"),
         trajectory=(OwnPast(),),
     )
-    said = losses(work, "cuda", compile=True)
+    said = losses(work, "cuda", compile=compiled)
     for name in ("loss/labels/depth/supervised", "loss/labels/segmentation/supervised"):
         assert said[60, name] < said[10, name]
 

@@ -29,17 +29,21 @@ def stand_by(config: dict[str, Any]) -> None:
         time.sleep(0.02)
 
 
+def imported() -> None:
+    """Import what a real worker imports, as it does."""
+    from jointdistill.launch.warm import warm
+
+    warm("jointdistill.launch.worker")
+
+
 def keep_diary(folder: str, config: dict[str, Any]) -> Any:
     """The real worker, which tells where it stands."""
     from ray.train import get_context
 
     diary, rank = Diary(Path(folder)), get_context().get_world_rank()
     diary.write(rank, "entered")
-    from jointdistill.launch import train
-    from jointdistill.launch.warm import warm
-
-    warm("jointdistill.launch.worker")
-    from jointdistill.launch import worker
+    imported()
+    from jointdistill.launch import train, worker
 
     build = worker.build
 
@@ -70,11 +74,8 @@ def tell_steps(folder: str, run: str, config: dict[str, Any]) -> Any:
     """The real worker, whose steps are told under the run's name."""
     from ray.train import get_context
 
-    from jointdistill.launch import train
-    from jointdistill.launch.warm import warm
-
-    warm("jointdistill.launch.worker")
-    from jointdistill.launch import worker
+    imported()
+    from jointdistill.launch import train, worker
 
     diary, rank, live = Diary(Path(folder)), get_context().get_world_rank(), worker.live
 

@@ -22,9 +22,4 @@ def channels_of(layer: str, student: Mapping[str, int], source: Mapping[str, int
 def same_size(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
     """Two maps [B, ·, h, w] at the coarser height and width, the finer one averaged over what it merges."""
     height, width = (min(sizes) for sizes in zip(one.shape[-2:], other.shape[-2:], strict=True))
-    return _fitted(one, (height, width)), _fitted(other, (height, width))
-
-
-def _fitted(values: Tensor, size: tuple[int, int]) -> Tensor:
-    # Averaging copies even where it has nothing to do, and full-size logits are large.
-    return values if values.shape[-2:] == size else averaged(values, size)
+    return averaged(one, (height, width)), averaged(other, (height, width))

@@ -59,7 +59,7 @@ def at_points(values: Tensor, points: Tensor, mode: Literal["bilinear", "nearest
 
 
 def _between_corners(values: Tensor, points: Tensor) -> Tensor:
-    """As `F.grid_sample`, which has no deterministic gradient on CUDA; on a CPU this takes thrice as long."""
+    """As `F.grid_sample`, which has no deterministic gradient on CUDA; on a CPU this takes longer."""
     height, width = values.shape[-2:]
     image = torch.arange(len(values), device=values.device)[:, None, None, None]
     x = (points[..., 0] * width - 0.5).clamp(0, width - 1)  # [B, m] in pixels, from the first one's centre
@@ -79,6 +79,8 @@ def averaged(values: Tensor, size: tuple[int, int]) -> Tensor:
     As `F.adaptive_avg_pool2d`, which has no deterministic gradient on CUDA.
     """
     height, width = values.shape[-2:]
+    if (height, width) == size:
+        return values  # pooling would copy, and full-size logits are large
     if height % size[0] == width % size[1] == 0:
         return F.avg_pool2d(values, (height // size[0], width // size[1]))
     down, across = (_shares(*sides, values) for sides in ((height, size[0]), (width, size[1])))

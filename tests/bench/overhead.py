@@ -1,7 +1,7 @@
 """What the platform costs: its whole job beside a plain PyTorch loop, and what parts of a step take of it.
 
     python tests/bench/overhead.py --pairs 30
-    python tests/bench/overhead.py --pairs 30 --device cuda
+    python tests/bench/overhead.py --pairs 30 --device cuda --size 256 512 --channels 48
 
 The job is the real one: a Ray Train worker, its mailbox, MLflow in the driver, reports and snapshots. In the
 worker's process a plain loop (plain_loop.py) takes turns with it, block by block and on the same batches,
@@ -229,11 +229,15 @@ def main() -> None:
         "--pairs", type=int, default=30, help="pairs of blocks; twice as many of steps a source"
     )
     arguments.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    arguments.add_argument("--size", type=int, nargs=2, default=(64, 128), help="height and width of images")
+    arguments.add_argument("--channels", type=int, default=12, help="the student's width")
     asked = arguments.parse_args()
     load = os.getloadavg()[0]
     with TemporaryDirectory(prefix="jd-bench-") as folder:
         print("drawing", file=sys.stderr, flush=True)
-        experiment = demo_sized.prepare(Path(folder))
+        height, width = asked.size
+        scenes = replace(demo_sized.SCENES, height=height, width=width)
+        experiment = demo_sized.prepare(Path(folder), scenes, asked.channels)
         launch = replace(demo_sized.launch(Path(folder), workers=1), device=asked.device)
         said = compare(experiment, launch, asked.pairs)
         alone = replace(launch, workers=0)

@@ -84,6 +84,7 @@ def main() -> None:
     arguments.add_argument("--ema", type=float, default=0.98, help="of the student, which is then judged")
     arguments.add_argument("--teacher-steps", type=int, default=800)
     arguments.add_argument("--arms", nargs="+", choices=[*ARMS], default=[*ARMS])
+    arguments.add_argument("--gpus", type=float, default=1.0, help="of a trial, where there is a GPU")
     asked = arguments.parse_args()
     draw(DataOrder(prepare.scenes()))
     teachers = [make() for make in (teach.scenes_depth, teach.scenes_segmentation)]
@@ -135,7 +136,7 @@ def go(arm: str, seed: int, asked: argparse.Namespace) -> Report:
         if isinstance(message, Note):
             print(f"  {message.text}", file=sys.stderr, flush=True)
 
-    report = conduct(sweep, Launch(workers=0, threads=1), Share(), say)
+    report = conduct(sweep, Launch(workers=0, threads=1), Share(gpus=asked.gpus), say)
     best = report.best
     assert best is not None
     end = best.curve[asked.steps]

@@ -44,7 +44,7 @@ def losses(work: Work, device: str, **launch: object) -> dict[tuple[int, str], f
 
 
 def everything(folder: Path, **changes: object) -> Work:
-    """A run with all losses, class weights, an average, and both sources of memory."""
+    """A run with all losses, class weights, an average, anchors, and both sources of memory."""
     small.experiment(folder)
     small.give_way(folder, (5, 10, 20))
     return small.work(
@@ -59,6 +59,7 @@ def everything(folder: Path, **changes: object) -> Work:
         ),
         trajectory=(OwnPast(), TeacherWay(grid=(5, 13), points=8)),
         optimise=Optimise(steps=20, learning_rate=5e-3, ema=0.9),
+        anchors=2,
         **changes,
     )
 

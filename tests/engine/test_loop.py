@@ -8,6 +8,7 @@ import torch
 
 from jointdistill.data.format import write_set
 from jointdistill.engine.ranks import Ranks
+from jointdistill.engine.resume import student_weights
 from jointdistill.experiment import Optimise
 from jointdistill.launch.settle import settle
 from jointdistill.launch.work import Note, Outcome, Picture, Work
@@ -116,6 +117,17 @@ def test_the_student_that_is_exported_is_the_average_where_one_is_kept(tmp_path)
     name = "loss/labels/depth/supervised"
     assert reports(slow)[20, name] == reports(fast)[20, name]  # the average only looks on
     assert weights(slow) != weights(fast)
+
+
+def test_the_student_is_exported_row_by_row_however_the_device_has_it(tmp_path):
+    """safetensors takes nothing else; on CUDA a student has its channels last."""
+    parts = build(small.work(tmp_path), Ranks(torch.device("cpu")), lambda message: None).parts
+    parts.network.to(memory_format=torch.channels_last)
+    assert not all(parameter.is_contiguous() for parameter in parts.network.parameters())
+    found = student_weights(parts)
+    assert all(weight.is_contiguous() for weight in found.values())
+    for name, parameter in parts.network.named_parameters():
+        assert torch.equal(found[name], parameter)
 
 
 def test_without_teachers_nothing_but_labels_is_learnt_from(tmp_path):

@@ -88,12 +88,13 @@ def restore_optimiser(parts: Parts, snapshot: Snapshot) -> None:
 def student_weights(parts: Parts) -> dict[str, Tensor]:
     """The student to evaluate and export, whole and on the host: its average where one is kept.
 
-    Every rank must ask; only the first is answered, the others get nothing.
+    Row by row, as files want it, however it lies on the device. Every rank must ask; only the first is
+    answered, the others get nothing.
     """
     if parts.average:
         parts.average.swap()
     whole = cast("dict[str, Tensor]", get_model_state_dict(parts.student, options=_WHOLE))
-    weights = {name: value.clone() for name, value in whole.items()}
+    weights = {name: value.clone(memory_format=torch.contiguous_format) for name, value in whole.items()}
     if parts.average:
         parts.average.swap()
     return weights

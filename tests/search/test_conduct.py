@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from time import monotonic, sleep
 from unittest.mock import patch
 
 import pytest
@@ -27,6 +26,7 @@ from jointdistill.launch.work import Message, Note, Outcome, Work
 from jointdistill.search import tuning
 from jointdistill.search.answers import Answers
 from jointdistill.search.conduct import conduct
+from jointdistill.search.plan import Segment
 from jointdistill.search.report import Report
 from jointdistill.search.schedulers.asha import Asha
 from jointdistill.search.schedulers.base import SchedulerRecipe
@@ -263,22 +263,26 @@ def test_more_trials_go_on_with_what_is_there(folder: Path) -> None:
 def test_hours_end_a_sweep_and_more_of_them_go_on(folder: Path) -> None:
     pretend = stub.segment()
 
-    def slow(work: Work, receive: Callable[[Message], None], sign: StopSign) -> Outcome | None:
-        sleep(1)
-        return pretend(work, receive, sign)
+    def endless(work: Work, receive: Callable[[Message], None], sign: StopSign) -> Outcome | None:
+        """From the third trial on it lasts until it is asked to stop, and then keeps a snapshot half way."""
+        if int(work.run[-3:]) < 2:
+            return pretend(work, receive, sign)
+        sign.asked.wait()
+        return pretend(replace(work, until=20), receive, sign)
 
-    def go_slowly(hours: float) -> Report:
-        sweep = stub.sweep(folder, "short", trials=12, hours=hours)
-        return conduct(sweep, small.launch(folder), Share(), lambda message: None, slow)
+    def take(hours: float, segment: Segment) -> Report:
+        sweep = stub.sweep(folder, "short", trials=6, hours=hours)
+        return conduct(sweep, small.launch(folder), Share(), lambda message: None, segment)
 
-    begun = monotonic()
-    first = go_slowly(5 / 3600)
-    assert monotonic() - begun > 5
-    done = [course.name for course in first.courses if course.step == 40]
-    assert len(done) < 12
-    more = go_slowly(0)
-    assert [course.step for course in more.courses] == [40] * 12
+    first = take(5 / 3600, endless)
+    assert [course.name for course in first.courses if course.step == 40] == ["short-000", "short-001"]
+    more = take(0, pretend)
+    assert [course.step for course in more.courses] == [40] * 6
     assert [one.point for one in more.courses[: len(first.courses)]] == [one.point for one in first.courses]
+    store = open_store(str(folder / "storage"))
+    for name in ("short-002", "short-003"):  # what was under way went on from what it had kept
+        bases = [claim.base for claim in Claims(store, name).all()]
+        assert [base for base in bases if base is not None] == [0, 20]
 
 
 def test_two_hundred_trials_are_recorded_once_each(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -85,10 +86,56 @@ def test_a_trial_that_finds_no_room_is_refused(plan: Plan) -> None:
         at_once(on_gpus(plan, share), share, {"GPU": 1.0}, {"GPU": 1.0})
 
 
-@pytest.mark.parametrize(("spent", "over"), [([0.2, 0.2], False), ([0.2, 0.3], True)])
+class Box:
+    """A postbox without an actor: who trains, for how many seconds, and whether they are asked to stop."""
+
+    def __init__(self, training: dict[str, float]) -> None:
+        self.runs, self.asked = training, False
+        self.training = SimpleNamespace(remote=lambda: self.runs)
+        self.stop = SimpleNamespace(remote=self._stop)
+
+    def _stop(self) -> None:
+        self.asked = True
+
+
+def ending(folder: Path, box: Box, spent: list[float], **budget: float) -> Ending:
+    """Of a sweep whose trials have half a GPU each and used these GPU-hours."""
+    courses = [SimpleNamespace(name=f"other-{hours}", gpu_hours=hours, failure="") for hours in spent]
+    ledger: Any = SimpleNamespace(courses=courses)
+    return Ending(stub.sweep(folder, "ends", trials=4, **budget), 0.5, ledger, StopSign(), box)
+
+
+@pytest.fixture
+def without_actors() -> Iterator[None]:
+    with patch("ray.get", lambda answer: answer):
+        yield
+
+
+@pytest.mark.usefixtures("without_actors")
+@pytest.mark.parametrize(
+    ("spent", "under_way_s", "over"),
+    [([0.2, 0.2], 0.0, False), ([0.2, 0.3], 0.0, True), ([0.4], 600.0, False), ([0.4], 900.0, True)],
+)
 def test_gpu_hours_end_a_sweep_when_all_trials_together_have_used_them(
-    spent: list[float], over: bool
+    tmp_path: Path, spent: list[float], under_way_s: float, over: bool
 ) -> None:
-    ledger: Any = SimpleNamespace(courses=[SimpleNamespace(gpu_hours=hours) for hours in spent])
-    assert Ending(0.5, ledger, StopSign(), None).stop_all() is over
-    assert Ending(0.0, ledger, StopSign(), None).stop_all() is False  # no limit
+    box = Box({"ends-000": under_way_s})
+    ending(tmp_path, box, spent, gpu_hours=0.5).stop_all()
+    assert box.asked is over
+    box.asked = False
+    ending(tmp_path, box, spent).stop_all()
+    assert not box.asked  # no limit
+
+
+@pytest.mark.usefixtures("without_actors")
+@pytest.mark.parametrize("budget", [{"gpu_hours": 0.5}, {"hours": 1e-9}])
+def test_a_budget_that_is_used_up_ends_a_sweep_once_everybody_has_kept_a_snapshot(
+    tmp_path: Path, budget: dict[str, float]
+) -> None:
+    box = Box({"ends-000": 7200.0, "ends-001": 1.0})
+    over = ending(tmp_path, box, [], **budget)
+    assert not over.stop_all() and box.asked
+    box.runs = {"ends-001": 1.0}
+    assert not over.stop_all()
+    box.runs = {}
+    assert over.stop_all()

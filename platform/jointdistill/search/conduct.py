@@ -105,6 +105,11 @@ def conduct(
                 raise Refusal(f"Every trial failed, the first one with: {failed}")
             if best := report.best:
                 _register(record, best, launch, store, watch)
+    if launch.register and not report.best:
+        raise Refusal(
+            f"No trial came to its end, so nothing is registered as {launch.register}: the same command goes "
+            "on with what there is, for longer with larger --hours or --gpu-hours."
+        )
     return report
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,14 +13,17 @@ from ray.tune import Stopper
 from jointdistill.launch.stop import StopSign
 from jointdistill.search.ledger import Ledger
 from jointdistill.search.plan import trial_of
+from jointdistill.search.sweep import Sweep
 from jointdistill.types import Stopped
 
 
 class Ending(Stopper):  # type: ignore[misc]  # ray is read untyped
     """Asked by Tune, ten times a second, whether the sweep is to end."""
 
-    def __init__(self, gpu_hours: float, ledger: Ledger, sign: StopSign, box: Any) -> None:
-        self._gpu_hours, self._ledger, self._sign, self._box = gpu_hours, ledger, sign, box
+    def __init__(self, sweep: Sweep, gpus: float, ledger: Ledger, sign: StopSign, box: Any) -> None:
+        """`gpus` are those of one trial."""
+        self._sweep, self._gpus, self._ledger, self._sign, self._box = sweep, gpus, ledger, sign, box
+        self._began, self._spent = time.monotonic(), False
         self._stopped = Stopped("before every trial could keep a snapshot")
 
     def __getstate__(self) -> dict[str, Any]:
@@ -31,19 +35,38 @@ class Ending(Stopper):  # type: ignore[misc]  # ray is read untyped
         return False
 
     def stop_all(self) -> bool:
-        """See `Stopper`. Raises `Stopped` once all who were asked to stop have kept a snapshot; what Tune
-        knows as a stop would end trials as if they were done."""
-        if self._sign.asked.is_set():
-            ray.get(self._box.stop.remote())
-            if not self._under_way():
-                self._stopped = Stopped("with a snapshot of every trial that was under way")
-                raise self._stopped
-        return 0 < self._gpu_hours <= sum(course.gpu_hours for course in self._ledger.courses)
+        """See `Stopper`. All who train are asked to keep a snapshot first: Tune kills them ten seconds later.
 
-    def _under_way(self) -> set[str]:
-        """The trials that train."""
+        Raises `Stopped` where somebody asked for it; what Tune knows as a stop would end the sweep as if it
+        were done.
+        """
+        self._spent = self._spent or self._over_budget()
+        if not self._spent and not self._sign.asked.is_set():
+            return False
+        ray.get(self._box.stop.remote())
+        if self._under_way():
+            return False
+        if self._sign.asked.is_set():
+            self._stopped = Stopped("with a snapshot of every trial that was under way")
+            raise self._stopped
+        return True
+
+    def _over_budget(self) -> bool:
+        """Whether the hours are used up, what is under way among them."""
+        hours, gpu_hours = self._sweep.hours, self._sweep.gpu_hours
+        if 0 < hours <= (time.monotonic() - self._began) / 3600:
+            return True
+        if not gpu_hours or not self._gpus:
+            return False
+        under_way = sum(self._under_way().values()) * self._gpus / 3600
+        return gpu_hours <= under_way + sum(course.gpu_hours for course in self._ledger.courses)
+
+    def _under_way(self) -> dict[str, float]:
+        """The trials that train → the seconds since they began to."""
         failed = {course.name for course in self._ledger.courses if course.failure}
-        return {trial_of(run) for run in ray.get(self._box.training.remote())} - failed
+        training = ray.get(self._box.training.remote())
+        found = {trial_of(run): seconds for run, seconds in training.items()}
+        return {trial: seconds for trial, seconds in found.items() if trial not in failed}
 
     @contextmanager
     def in_words(self) -> Iterator[None]:

@@ -6,6 +6,7 @@ Like theirs it imports no more than it needs, since the first trials start on th
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -23,15 +24,15 @@ class Postbox:
 
     def __init__(self) -> None:
         self._posted: list[Posted] = []
-        self._training: set[str] = set()
+        self._training: dict[str, float] = {}
         self._stopping = False
 
     def put(self, posted: Posted) -> None:
         """Leave a message."""
         if isinstance(posted, Begun):
-            self._training.add(posted.run)
+            self._training[posted.run] = time.monotonic()
         elif isinstance(posted, Paused | Kept):
-            self._training.discard(posted.run)
+            self._training.pop(posted.run, None)
         self._posted.append(posted)
 
     def collect(self) -> list[Posted]:
@@ -39,9 +40,9 @@ class Postbox:
         posted, self._posted = self._posted, []
         return posted
 
-    def training(self) -> set[str]:
-        """The runs that have begun a segment and not ended it."""
-        return self._training
+    def training(self) -> dict[str, float]:
+        """The runs that have begun a segment and not ended it → the seconds since."""
+        return {run: time.monotonic() - began for run, began in self._training.items()}
 
     def stop(self) -> None:
         """Ask the trials to stop."""

@@ -58,6 +58,8 @@ class Trial:
         """Go on to the next rung, and tell of it what Tune is to know."""
         place, plan = self._place, self._plan
         target = next(rung for rung in plan.rungs if rung > place.step)
+        if place.origin:  # before its answers are read: a clone of the same name may have been another one
+            self._answers.begin(place.run, self._point, place.origin)
         self._post(Begun(place.run, self._settled.subject))
         answer = self._answers.get(place.run, target)
         if answer is None:
@@ -114,8 +116,6 @@ class Trial:
         heard = Heard(self._post, work.run)
         began = time.monotonic()
         inscribe(store, settled)
-        if self._place.origin:
-            self._answers.begin(work.run, self._point, self._place.origin)
         if origin := settled.subject.origin:
             refuse_unfit(store, origin, work.experiment)
             pin(store, origin, work.run)

@@ -75,7 +75,7 @@ def search(sweep: Sweep, plan: Plan, share: Share, ledger: Ledger, sign: StopSig
         return names[trial.trial_id]
 
     trainable = tune.with_parameters(TrialActor, plan=[ray.put(plan)], post=Post(box))
-    ending = Ending(sweep.gpu_hours, ledger, sign, box)
+    ending = Ending(sweep, plan.gpus, ledger, sign, box)
     scratch = tempfile.TemporaryDirectory(prefix="jd-tune-")
     with scratch as folder, interruptible(), ending.in_words(), sign.heard():
         tune.Tuner(
@@ -86,7 +86,6 @@ def search(sweep: Sweep, plan: Plan, share: Share, ledger: Ledger, sign: StopSig
                 search_alg=sweep.searcher.build(told),
                 scheduler=sweep.scheduler.build(sweep.race),
                 num_samples=sweep.searcher.trials(told),
-                time_budget_s=sweep.hours * 3600 or None,
                 reuse_actors=True,
                 trial_name_creator=named,
                 trial_dirname_creator=named,

@@ -18,8 +18,8 @@ from jointdistill.search.objective import Objective
 
 class Halving(FIFOScheduler):  # type: ignore[misc]  # ray is read untyped
     """Every trial waits at its rung. First all begin; then, from the top rung down, the best 1/η of those who
-    have reached a rung go on, as soon as there is room; in the end the others are stopped. At least one goes
-    on to the last step."""
+    have reached a rung go on, as soon as there is room; in the end the others are stopped. At least the best
+    of the top rung goes on, and for one that fails the next best."""
 
     def __init__(self, objective: Objective, rungs: Sequence[int], reduction: int) -> None:
         super().__init__()
@@ -38,6 +38,17 @@ class Halving(FIFOScheduler):  # type: ignore[misc]  # ray is read untyped
             return str(TrialScheduler.CONTINUE)
         return str(TrialScheduler.PAUSE)
 
+    def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
+        """Forget it where it failed."""
+        if result.get("failure"):
+            self.on_trial_error(tune_controller, trial)
+
+    def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
+        """Forget it, so that it takes nobody's place."""
+        for there in self._reached.values():
+            there.pop(trial, None)
+        self._gone_on = {(rung, gone) for rung, gone in self._gone_on if gone is not trial}
+
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """A new one; else the best that may go on; none where nothing is to be done now."""
         trials = tune_controller.get_trials()
@@ -50,18 +61,16 @@ class Halving(FIFOScheduler):  # type: ignore[misc]  # ray is read untyped
         going = [trial for trial in trials if not trial.is_finished()]
         if all(trial.status == Trial.PAUSED for trial in going):
             top = max((rung for rung, there in self._reached.items() if there), default=0)
-            if top and not any(rung == top for rung, _ in self._gone_on):
-                return self._next(top, 1)  # fewer than η came so far
+            if top and (chosen := self._next(top, 1)):
+                return chosen  # fewer than η came so far
             for trial in going:
                 tune_controller.stop_trial(trial)
         return None
 
     def _next(self, rung: int, room: int) -> Trial | None:
-        """The best of a rung that did not go on yet, where fewer than `room` did."""
-        if sum(gone == rung for gone, _ in self._gone_on) >= room:
-            return None
+        """The best of a rung that did not go on yet, if it is among its `room` best."""
         there, sign = self._reached[rung], -1 if self._objective.more_is_better else 1
-        for trial in sorted(there, key=lambda trial: (sign * there[trial], str(trial))):
+        for trial in sorted(there, key=lambda trial: (sign * there[trial], str(trial)))[:room]:
             if trial.status == Trial.PAUSED and (rung, trial) not in self._gone_on:
                 self._gone_on.add((rung, trial))
                 return trial

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
+import numpy as np
+
 from jointdistill.search.schedulers.base import Race, SchedulerRecipe
 from jointdistill.search.schedulers.population import inside, rounds, steady
 from jointdistill.search.space import LogUniform, Uniform
@@ -51,12 +53,14 @@ class Pb2(SchedulerRecipe):
                 )
 
         class InOrder(PB2):  # type: ignore[misc]  # ray is read untyped
-            """Reads its observations in one order, however they came in: the last digit depends on it."""
+            """Reads its observations in one order, however they came in: the last digit depends on it. What
+            had no score is none."""
 
             data: Any
 
             def _get_new_config(self, trial: Any, trial_to_clone: Any) -> Any:
-                self.data = self.data.sort_values(["Time", "Trial"], ignore_index=True)
+                scored = self.data[np.isfinite(self.data["Reward"])]
+                self.data = scored.sort_values(["Time", "Trial"], ignore_index=True)
                 return super()._get_new_config(trial, trial_to_clone)
 
         return steady(InOrder, race.seed)(

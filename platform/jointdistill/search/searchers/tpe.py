@@ -39,9 +39,16 @@ class Tpe(SearcherRecipe):
             # Not the first draws over again where a sweep goes on.
             seed=search.seed + len(search.known),
         )
+
+        class AtTheEnd(OptunaSearch):  # type: ignore[misc]  # ray is read untyped
+            """Hears of finished trials only: nothing is pruned, and at a rung a score may be missing."""
+
+            def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+                """See `Searcher`."""
+
         one = search.objectives[0]
         several = len(search.objectives) > 1
-        searcher = OptunaSearch(
+        searcher = AtTheEnd(
             space=distributions(search.space),
             metric=[each.name for each in search.objectives] if several else one.name,
             mode=[each.mode for each in search.objectives] if several else one.mode,

@@ -7,6 +7,14 @@ from pathlib import Path
 import pytest
 
 from jobs import sweep
+from jointdistill.experiment import Launch
+from jointdistill.search.command import parse
+from jointdistill.search.schedulers.asha import Asha
+from jointdistill.search.schedulers.base import SchedulerRecipe
+from jointdistill.search.schedulers.fifo import Fifo
+from jointdistill.search.searchers.base import SearcherRecipe
+from jointdistill.search.searchers.random import Random
+from jointdistill.search.searchers.tpe import Tpe
 from tests.jobs.order import Refused, small_flags
 
 
@@ -38,6 +46,24 @@ def test_a_dry_run_says_what_would_be_tried_and_leaves_no_trace(
 
 
 @pytest.mark.parametrize(
+    ("words", "searcher", "scheduler"),
+    [
+        (["weighting-schedule", "--searcher", "tpe", "--scheduler", "fifo"], Tpe(), Fifo()),
+        (
+            ["weighting-pareto", "--searcher", "random", "--scheduler", "asha", "--objectives", "delta_m"],
+            Random(),
+            Asha(),
+        ),
+    ],
+)
+def test_flags_are_judged_together(
+    words: list[str], searcher: SearcherRecipe, scheduler: SchedulerRecipe
+) -> None:
+    asked, _ = parse(sweep.SWEEPS, "", Launch(), words)
+    assert (asked.searcher, asked.scheduler) == (searcher, scheduler)
+
+
+@pytest.mark.parametrize(
     ("words", "reason"),
     [
         (["weightings"], "There is no sweep 'weightings': choose weighting, weighting-pareto or"),
@@ -47,6 +73,7 @@ def test_a_dry_run_says_what_would_be_tried_and_leaves_no_trace(
         (["weighting", "--objectives", "loss"], "Nobody logs the objective 'loss'"),
         (["weighting", "--scheduler", "pb2"], "pb2 models numbers, and 'weighting.direction' is Choice"),
         (["weighting", "--trials", "0"], "--trials must be at least 1"),
+        (["weighting", "--hours", "nan"], "--hours and --gpu-hours numbers of at least 0"),
         (["weighting", "--cpus", "0"], "--cpus and --gpus must be above 0"),
     ],
 )
@@ -58,7 +85,7 @@ def test_bad_words_are_refused(refused: Refused, words: list[str], reason: str) 
     ("words", "reason"),
     [
         (["--fresh"], "a sweep goes by its --name, and on"),
-        (["--trial", "weighting-007"], "The sweep 'weighting' has no trial 'weighting-007'"),
+        (["--trial", "weighting-007"], "The sweep 'weighting' has no trial 'weighting-007': give one of the"),
         ([], "Δm compares depth/abs_rel with a teacher's, and no teacher says its own"),
     ],
 )

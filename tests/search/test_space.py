@@ -68,6 +68,16 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, knob: str, values: Range, 
         refuse_unfit(small.experiment(tmp_path), {knob: values})
 
 
+def test_a_knob_inside_another_knob_is_refused(tmp_path: Path) -> None:
+    inner, outer = Uniform(0.5, 2), Choice((Equal(), Competence()))
+    for space in (
+        {"weighting.gain": inner, "weighting": outer},
+        {"weighting": outer, "weighting.gain": inner},
+    ):
+        with pytest.raises(Refusal, match=r"turns 'weighting' and 'weighting\.gain' inside it"):
+            refuse_unfit(small.experiment(tmp_path), space)
+
+
 @pytest.mark.parametrize(
     ("make", "reason"),
     [

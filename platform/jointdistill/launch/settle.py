@@ -114,7 +114,7 @@ def _run_file(store: Store, name: str) -> dict[str, JSON] | None:
 def _refuse_another(name: str, there: Mapping[str, JSON], subject: Subject) -> NoReturn:
     raise Refusal(
         f"The run '{name}' exists and is another one: {_difference(there, _said_of(subject))}. Choose "
-        "another --run, or leave it out."
+        "another --run (of a sweep, --name), or leave it out."
     )
 
 

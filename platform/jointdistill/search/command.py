@@ -73,11 +73,11 @@ def parse(sweeps: Sweeps, about: str, launch: Launch, arguments: Sequence[str]) 
     name, flags = choose(sweeps, "sweep", about, arguments)
     sweep = sweeps[name]()
     words, flags = take_words(flags, "--searcher", "--scheduler")
-    if "--searcher" in words:
-        sweep = replace(sweep, searcher=method(_searchers(), words["--searcher"], "--searcher")())
-    if "--scheduler" in words:
-        sweep = replace(sweep, scheduler=method(_schedulers(), words["--scheduler"], "--scheduler")())
     known: dict[str, Any] = {each.name: getattr(sweep, each.name) for each in fields(Asked)}
+    if "--searcher" in words:
+        known["searcher"] = method(_searchers(), words["--searcher"], "--searcher")()
+    if "--scheduler" in words:
+        known["scheduler"] = method(_schedulers(), words["--scheduler"], "--scheduler")()
     space = "\n".join(f"  {knob}: {values}" for knob, values in sweep.space.items())
     told = (
         f"{cleandoc(sweeps[name].__doc__ or about)}\n\nSpace:\n{space}\n\nMethods are chosen by a word, and "
@@ -86,7 +86,7 @@ def parse(sweeps: Sweeps, about: str, launch: Launch, arguments: Sequence[str]) 
     )
     order = fill(SweepOrder(Asked(**known), launch), told, flags, name)
     said = {each.name: getattr(order.asked, each.name) for each in fields(Asked)}
-    return replace(sweep, **said), order
+    return replace(sweep, **said), order  # all at once: flags may be sound only together
 
 
 def show(sweep: Sweep, order: SweepOrder) -> None:
@@ -109,7 +109,7 @@ def _experiment(sweep: Sweep, order: SweepOrder) -> Experiment:
         point, origin = answers.point(order.trial)
     except Missing:
         raise Refusal(
-            f"The sweep '{sweep.name}' has no trial '{order.trial}': its table in MLflow lists them."
+            f"The sweep '{sweep.name}' has no trial '{order.trial}': give one of the runs below it in MLflow."
         ) from None
     return replace(turned(sweep.base, sweep.space, point), origin=origin or sweep.base.origin)
 

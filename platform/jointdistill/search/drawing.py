@@ -24,7 +24,7 @@ class Line:
     curve: Sequence[tuple[int, float]]
     """Step and score."""
     values: tuple[float, ...]
-    """Of each objective where all are compared; NaN where it did not come there."""
+    """Of each objective, after the step that the picture is of; NaN where it is not known."""
     best: bool
 
 
@@ -80,7 +80,8 @@ def parallel_coordinates(
 
 
 def pareto_front(lines: Sequence[Line], front: Sequence[str], objectives: Sequence[str]) -> bytes:
-    """The first two objectives of each trial; those that none beats in both are joined."""
+    """The first two objectives of each trial. Those of the front are coloured, and joined where there are no
+    more objectives: of three a front is no line, and who is on it may seem beaten here."""
     with _picture() as (figure, written):
         axes = figure.subplots()
         for line in lines:
@@ -88,8 +89,9 @@ def pareto_front(lines: Sequence[Line], front: Sequence[str], objectives: Sequen
             axes.scatter(*line.values[:2], color=BEST if chosen else OTHERS, s=24, zorder=2 + chosen)
             if chosen:
                 axes.annotate(line.name, line.values[:2], (5, 4), textcoords="offset points", size=8)
-        joined = sorted(line.values[:2] for line in lines if line.name in front)
-        axes.plot(*zip(*joined, strict=True), color=BEST, linewidth=1)
+        if len(objectives) == 2:
+            joined = sorted(line.values for line in lines if line.name in front)
+            axes.plot(*zip(*joined, strict=True), color=BEST, linewidth=1)
         axes.set(xlabel=objectives[0], ylabel=objectives[1])
         axes.margins(0.1)
         axes.spines[["top", "right"]].set_visible(False)
@@ -116,8 +118,10 @@ def _places(values: Range, labels: Sequence[Label]) -> _Axis:
 
 
 def _scaled(values: Sequence[float]) -> _Axis:
-    """An axis for scores: from the smallest to the largest there is."""
+    """An axis for scores: from the smallest to the largest there is, and empty where there is none."""
     known = [value for value in values if math.isfinite(value)]
+    if not known:
+        return _Axis([math.nan] * len(values), [])
     return _numbers(values, min(known), max(known), logarithmic=False)
 
 

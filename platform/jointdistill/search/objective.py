@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Literal
 
 from jointdistill.experiment import Experiment
@@ -68,6 +69,21 @@ def values(
     """Every objective that the scores tell: themselves, and Δm where the reference knows each headline."""
     gain = delta_m(changes(tasks, scores, reference))
     return {**scores, **({} if math.isnan(gain) else {DELTA_M: gain})}
+
+
+def refuse_odd_reference(tasks: Mapping[str, Task], reference: Mapping[str, float]) -> None:
+    """Raises `Refusal` where what Δm is to compare with is no score, or nothing to divide by."""
+    there = [f"{name}/{score}" for name, task in tasks.items() for score in task.scores]
+    for name, score in reference.items():
+        if name not in there:
+            near = get_close_matches(name, there, 1)
+            meant = f"did you mean '{near[0]}'?" if near else f"choose of {', '.join(there)}."
+            raise Refusal(f"The sweep's `reference` names '{name}', which is no score: {meant}")
+        if not math.isfinite(score) or not score:
+            raise Refusal(
+                f"The sweep's `reference` gives {name} {score}, and Δm divides by it: give another "
+                "number, or leave it out."
+            )
 
 
 def refuse_no_reference(tasks: Mapping[str, Task], reference: Mapping[str, float]) -> None:

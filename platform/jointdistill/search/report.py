@@ -132,7 +132,7 @@ class Report:
     def pictures(self) -> dict[str, bytes]:
         """Name → PNG, of what there is enough to draw."""
         names = [each.name for each in self.objectives]
-        lines = [self._line(course) for course in self.courses]
+        lines = [self._line(course, self.compared_at) for course in self.courses]
         there = [line for line in lines if any(map(math.isfinite, line.values))]
         drawn: dict[str, bytes] = {}
         if any(len(line.curve) > 1 for line in lines):
@@ -145,8 +145,9 @@ class Report:
                 drawn[f"importance-{name.replace('/', '-')}"] = drawing.importance(shares, told)
         if len(there) >= ENOUGH:
             drawn["parallel-coordinates"] = drawing.parallel_coordinates(there, self.sweep.space, names)
-        if len(names) > 1 and self.front:
-            whole = [line for line in there if all(map(math.isfinite, line.values))]
+        ended = [self._line(course, self.sweep.steps) for course in finished(self.courses, self.sweep.steps)]
+        whole = [line for line in ended if all(map(math.isfinite, line.values))]
+        if len(names) > 1 and whole:
             drawn["pareto-front"] = drawing.pareto_front(whole, [one.name for one in self.front], names)
         return drawn
 
@@ -158,7 +159,7 @@ class Report:
         enough = max(ENOUGH, len(self.courses) / 2)
         return max((rung for rung in rungs if reached[rung] >= enough), default=rungs[0])
 
-    def _line(self, course: Course) -> drawing.Line:
+    def _line(self, course: Course, after: int) -> drawing.Line:
         first = self.objectives[0]
         curve = [(step, course.value(first, step)) for step in sorted(course.curve)]
         best = self.best
@@ -166,7 +167,7 @@ class Report:
             name=course.name,
             point=course.point,
             curve=[(step, value) for step, value in curve if math.isfinite(value)],
-            values=tuple(course.value(each, self.compared_at) for each in self.objectives),
+            values=tuple(course.value(each, after) for each in self.objectives),
             best=best is not None and best.name == course.name,
         )
 
@@ -188,7 +189,8 @@ class Report:
         numbers = ["–" if math.isnan(value) else f"{value:.4g}" for value in values]
         knobs = [_shown(course.point[knob]) for knob in self.sweep.space]
         note = course.failure or ("" if course.step == self.sweep.steps else "stopped")
-        return [course.name, str(course.step), *numbers, *knobs, note]
+        run = course.run or course.name  # what --trial takes: only a clone's own run has its knobs
+        return [run, str(course.step), *numbers, *knobs, note]
 
     def _dominates(self, one: Course, other: Course) -> bool:
         pairs = [(each, one.value(each), other.value(each)) for each in self.objectives]

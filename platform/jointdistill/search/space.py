@@ -157,8 +157,14 @@ def turned(experiment: Experiment, space: Space, point: Point) -> Experiment:
 
 
 def refuse_unfit(experiment: Experiment, space: Space) -> None:
-    """Raises `Refusal` where the experiment lacks a knob, or would refuse an end of its range."""
+    """Raises `Refusal` where the experiment lacks a knob, or would refuse an end of its range, or where one
+    knob lies inside another."""
     for knob, values in space.items():
+        if inside := [other for other in space if other.startswith(f"{knob}.")]:
+            raise Refusal(
+                f"The space turns '{knob}' and '{inside[0]}' inside it, and one would undo the other: leave "
+                "one of them out."
+            )
         for label in values.ends:
             try:
                 turned(experiment, space, {knob: label})

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 
 from jointdistill.experiment import Experiment
 from jointdistill.recipe import describe, digest
-from jointdistill.search.objective import DELTA_M, Objective, objectives_of
+from jointdistill.search.objective import DELTA_M, Objective, objectives_of, refuse_odd_reference
 from jointdistill.search.schedulers.base import Race, SchedulerRecipe
 from jointdistill.search.schedulers.fifo import Fifo
 from jointdistill.search.searchers.base import SearcherRecipe
@@ -44,8 +45,11 @@ class Sweep:
     def __post_init__(self) -> None:
         if not self.space:
             raise Refusal(f"The sweep '{self.name}' turns no knob: give its space at least one.")
-        if self.trials < 1 or self.hours < 0 or self.gpu_hours < 0:
-            raise Refusal("--trials must be at least 1, and --hours and --gpu-hours at least 0.")
+        if self.trials < 1 or not all(0 <= limit < math.inf for limit in (self.hours, self.gpu_hours)):
+            raise Refusal(
+                "--trials must be at least 1, and --hours and --gpu-hours numbers of at least 0: correct it."
+            )
+        refuse_odd_reference(self.base.tasks, self.reference)
         refuse_unfit(self.base, self.space)
         self._refuse_knobs()
         ranked = self.scheduler.ranks
@@ -69,12 +73,17 @@ class Sweep:
         self.scheduler.build(self.race)  # what it cannot deal with, it says now
 
     def _refuse_knobs(self) -> None:
-        """Raises `Refusal` for knobs that would make trials another thing than the base."""
-        fixed = [*_FIXED, *(_OF_A_CLONE if self.scheduler.clones else ())]
+        """Raises `Refusal` for knobs that would make trials another thing than the base, or a clone than its
+        donor."""
         for knob, values in self.space.items():
-            if any(knob == name or knob.startswith(f"{name}.") for name in fixed):
+            if _lies_in(knob, _FIXED):
                 raise Refusal(
                     f"The space cannot turn '{knob}', which all trials share: make a sweep for each value."
+                )
+            if self.scheduler.clones and self._taken_over(knob):
+                raise Refusal(
+                    f"A population cannot turn '{knob}', since a clone goes on with its donor's: leave it "
+                    "out, or take --scheduler fifo."
                 )
             for label in values.ends:
                 heard = turned(self.base, self.space, {knob: label}).heard
@@ -83,6 +92,15 @@ class Sweep:
                         f"At {knob} = {label} the teacher '{unheard[0]}' is heard and in the base it is not: "
                         "begin with a base that hears its teachers."
                     )
+
+    def _taken_over(self, knob: str) -> bool:
+        """Whether a clone would lose what its donor knows if it had another value; see `engine/branch.py`."""
+        methods, bound = ["weighting", "trajectory"], [*_OF_A_CLONE]
+        for place, source in enumerate(self.base.trajectory):
+            methods.append(f"trajectory.{place}")
+            knobs = [each.name for each in fields(source) if each.name not in source.free]
+            bound += [f"trajectory.{place}.{name}" for name in knobs]
+        return knob in methods or _lies_in(knob, bound)
 
     @property
     def ranked_by(self) -> tuple[Objective, ...]:
@@ -105,9 +123,11 @@ class Sweep:
         return {"trials": self.trials, "hours": self.hours, "gpu_hours": self.gpu_hours}
 
     def describe(self) -> dict[str, JSON]:
-        """What makes it this sweep, as plain JSON. Its budget does not: a sweep may be given more."""
+        """What makes it this sweep, as plain JSON. Its budget does not: a sweep may be given more. Only of a
+        population the size does, since who takes over from whom depends on it."""
         there = {each.name: getattr(self, each.name) for each in fields(self)}
-        return {name: describe(value) for name, value in there.items() if name not in self.budget}
+        more = self.budget.keys() - ({"trials"} if self.scheduler.clones else set())
+        return {name: describe(value) for name, value in there.items() if name not in more}
 
     def identity(self, data: str, teachers: Mapping[str, str]) -> str:
         """sha256 of what makes it this sweep, with its data and teachers."""
@@ -115,8 +135,12 @@ class Sweep:
 
 
 _FIXED = ("name", "optimise.steps", "data", "tasks", "teachers", "origin", "anchors")
-_OF_A_CLONE = ("student", "optimise.optimiser", "optimise.schedule", "sampling", "seed")
-"""A clone goes on with what its donor had of these."""
+_OF_A_CLONE = ("student", "optimise.optimiser", "optimise.schedule", "distil", "sampling", "seed")
+"""A clone goes on with what its donor had of these, and with its methods of weighting and memory."""
+
+
+def _lies_in(knob: str, names: Iterable[str]) -> bool:
+    return any(knob == name or knob.startswith(f"{name}.") for name in names)
 
 
 def _word(recipe: SearcherRecipe | SchedulerRecipe) -> str:

@@ -82,7 +82,8 @@ def test_a_mistake_is_found() -> None:
 def test_idle_it_costs_the_head_and_nothing_else() -> None:
     spec = read("raycluster.yaml")["spec"]
     assert spec["enableInTreeAutoscaling"] is True
-    assert spec["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
+    head = spec["headGroupSpec"]["rayStartParams"]
+    assert head["num-cpus"] == head["num-gpus"] == "0"
     for group in spec["workerGroupSpecs"]:
         assert group["replicas"] == group["minReplicas"] == 0 < group["maxReplicas"]
 

@@ -111,7 +111,7 @@ def test_what_a_population_cannot_turn_others_can(sweep: Sweep) -> None:
 
 def test_of_a_memory_a_population_turns_only_what_a_clone_keeps_it_with(sweep: Sweep) -> None:
     base = replace(sweep.base, trajectory=(OwnPast(),))
-    population = replace(sweep, base=base, scheduler=Pbt(), space={"trajectory.0.gain": Uniform(0, 1)})
+    population = replace(sweep, base=base, scheduler=Pbt(), space={"trajectory.0.gain": Uniform(0.1, 1)})
     with pytest.raises(Refusal, match=r"A population cannot turn 'trajectory\.0\.points'"):
         replace(population, space={"trajectory.0.points": Whole(8, 16)})
 

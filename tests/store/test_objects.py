@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import obstore
@@ -61,6 +63,31 @@ def test_an_unreachable_service_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
     store = open_store("s3://bucket/runs", patience_s=0.1)
     with pytest.raises(Refusal, match=r"^s3://bucket/runs failed at writing a \(.*reached and has room\.$"):
         store.put("a", b"")
+
+
+class Elsewhere(BaseHTTPRequestHandler):
+    """What S3 answers in another region than the bucket's: a redirect that does not say where to."""
+
+    def do_GET(self) -> None:
+        self.send_response(301)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_bucket_of_another_region_is_told_from_one_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        store = open_store("s3://bucket/runs")
+        for ask in (lambda: store.get("a"), lambda: list(store.list())):
+            with pytest.raises(Refusal, match=r"region\): set AWS_REGION to the bucket's region\.$"):
+                ask()
+        server.shutdown()
 
 
 def test_a_writer_without_permission_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

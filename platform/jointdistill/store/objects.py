@@ -188,13 +188,14 @@ def _remedy(error: Exception) -> str:
         return "give credentials in the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)"
     if status(error) in (401, 403) or isinstance(error, _DENIED) or re.search(_DENIAL, said):
         return "check the credentials and what they may do"
+    if "Received redirect" in said:  # S3 sends on whoever asks in another region than the bucket's
+        return "set AWS_REGION to the bucket's region"
     if _no_bucket(error):
         return "make the bucket, or correct the address"
     if isinstance(error, NotSupportedError | NotImplementedError) or status(error) == 501:
         return "use a store that takes create-only puts (If-None-Match)"
-    if status(error) == 507 or re.search("No space left|quota exceeded|QuotaExceeded", said):
-        return "make room"
-    return "check that it exists, can be reached and has room"
+    full = status(error) == 507 or re.search("No space left|quota exceeded|QuotaExceeded", said)
+    return "make room" if full else "check that it exists, can be reached and has room"
 
 
 def _no_bucket(error: Exception) -> bool:

@@ -55,6 +55,32 @@ def test_row_4_sigterm_takes_a_snapshot_and_the_same_command_goes_on(
     record_property("recomputed", "0 steps")
 
 
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_row_4_a_job_that_waits_for_machines_ends_when_it_is_stopped(tmp_path: Path, record_property) -> None:
+    flags = [*small_flags(tmp_path), "--storage", f"{tmp_path}/there", "--run", "mine"]
+    flags += ["--workers", "2", "--device", "cpu"]
+    patient = {"JOINTDISTILL_AUTOSCALES": "1", "RAY_JOB_STOP_WAIT_TIME_S": "100"}
+    with head(0, environment=patient) as environment:
+        submitted = job(environment, "submit", "--no-wait", *SUBMIT, *flags)
+        (name,) = set(re.findall(r"raysubmit_\w+", submitted))
+        wait_for_text(
+            environment, name, "2 need 2 CPUs, and the cluster has 0, of which 0 are free. Add nodes"
+        )
+        began = time.monotonic()
+        job(environment, "stop", name)
+        while time.monotonic() - began < 100 and "was stopped" not in job(environment, "status", name):
+            time.sleep(0.5)
+        assert time.monotonic() - began < 30
+        said = job(environment, "logs", name)
+    assert "Stopped before it could keep a snapshot: the same command" in said
+    assert "Traceback" not in said
+    assert only_run(tmp_path / "there" / "mlflow.db", "small").info.status == "KILLED"
+    record_property("lost", "nothing")
+    record_property("recomputed", "nothing")
+
+
 def all_runs(database: Path, experiment: str):
     client = MlflowClient(tracking_uri=f"sqlite:///{database}")
     return client.search_runs([client.get_experiment_by_name(experiment).experiment_id])

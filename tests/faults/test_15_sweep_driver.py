@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from jointdistill.cores import cores
 from jointdistill.engine.snapshot import Snapshots
 from jointdistill.search.answers import Answers
 from jointdistill.store.base import Store
@@ -52,7 +53,7 @@ def test_row_15_a_killed_sweep_counts_every_trial_once(tmp_path: Path, record_pr
     answered = {key.rsplit("/", 1)[-1] for key in store.list(f"runs/{NAME}/answers")}
     assert len(known) >= 4 and len(answered) >= 4
     under_way = {f"{NAME}-{number:03d}" for number in range(TRIALS) if trained(store, number)}
-    assert len(under_way - {key.split("@")[0] for key in answered}) <= (os.cpu_count() or 1)
+    assert len(under_way - {key.split("@")[0] for key in answered}) <= cores()
 
     with driver(tmp_path) as again:
         said = again.communicate()[0]

@@ -64,6 +64,18 @@ def test_the_same_command_is_one_job_while_it_runs_and_the_next_one_after_it(
     assert [each.returncode for each in (first, again, finished)] == [0, 0, 0], again.stdout + again.stderr
 
 
+def test_it_is_stopped_where_it_was_submitted_whatever_the_environment_says(
+    cluster: dict[str, str], flags: list[str]
+) -> None:
+    elsewhere = {**cluster, "RAY_API_SERVER_ADDRESS": "http://127.0.0.1:9"}
+    here = ("--address", cluster["RAY_API_SERVER_ADDRESS"], "--name", "there", "--no-wait")
+    submitted = submit(elsewhere, *flags, "--storage", "storage", flags=here)
+    _, command = submitted.stdout.split("with a snapshot: ")
+    stopped = run(["sh", "-c", command], elsewhere)
+    assert stopped.returncode == 0, stopped.stdout + stopped.stderr
+    assert "Attempting to stop job 'there'" in stopped.stdout
+
+
 def test_without_the_token_nothing_is_submitted(cluster: dict[str, str]) -> None:
     refused = submit({name: value for name, value in cluster.items() if name != "RAY_AUTH_TOKEN"})
     assert refused.returncode == 2
@@ -79,6 +91,7 @@ def test_without_the_token_nothing_is_submitted(cluster: dict[str, str]) -> None
         (["--", "jobs/none.py"], "'jobs/none.py' is no job of this folder"),
         (["--", "README.md"], "'README.md' is no job of this folder"),
         (["--cpus", "-1", "--", "jobs/distill.py"], "cannot be below 0"),
+        (["--name", "a/b", "--", "jobs/distill.py"], "--name 'a/b' is no name: use letters, digits"),
         ([], "Nothing to submit: write the command after --"),
     ],
 )

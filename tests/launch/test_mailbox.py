@@ -17,7 +17,7 @@ from jointdistill.launch.mailbox import Mailbox, Postman
 from jointdistill.launch.stop import StopSign
 from jointdistill.launch.trainer import Losses
 from jointdistill.launch.work import Note
-from jointdistill.types import StepReport, Stopped
+from jointdistill.types import Refusal, StepReport, Stopped
 
 
 def notes(mailbox: Mailbox) -> list[str]:
@@ -61,11 +61,12 @@ def test_a_loss_after_the_word_to_stop_is_the_end_and_no_failure() -> None:
 
 
 def test_who_waits_for_workers_is_told_what_the_cluster_has() -> None:
-    now, said = [1000.0], []
+    now, state, said = [1000.0], ["PENDING"], []
     with (
         patch.object(boxes, "time", SimpleNamespace(monotonic=lambda: now[0])),
         patch.object(boxes.ray, "cluster_resources", lambda: {"GPU": 2.0, "CPU": 8.0}),
         patch.object(boxes.ray, "available_resources", lambda: {"CPU": 8.0}),
+        patch.object(boxes, "placement_group_table", lambda: {"one": {"state": state[0]}}),
     ):
         mailbox = Mailbox(3, 4, "GPU")
         for now[0] in (1029.0, 1031.0, 1032.0, 1061.0, 1063.0):
@@ -76,9 +77,20 @@ def test_who_waits_for_workers_is_told_what_the_cluster_has() -> None:
             "nodes, or stop this and lower --workers."
         ]
         assert [len(each) for each in said] == [0, 1, 0, 1, 0]
+        state[0], now[0] = "CREATED", 1130.0
+        assert notes(mailbox) == ["No worker has begun for 130 s: they have room, and are still starting."]
         mailbox.begin()
         now[0] = 5000.0
         assert notes(mailbox) == []
+
+
+def test_contact_that_is_lost_is_told_with_what_was_said_of_it() -> None:
+    mailbox = Mailbox(1, 2, "CPU")
+    mailbox.lost([], preempted=False, said="NCCL error: no route to host")
+    (note,) = notes(mailbox)
+    assert note.startswith("Lost contact (NCCL error: no route to host): the workers start again")
+    mailbox.lost([], preempted=False, said="NCCL error: no route to host")
+    assert str(mailbox.failure()).startswith("Lost contact (NCCL error: no route to host), 2 times in a row")
 
 
 class Told:
@@ -97,8 +109,8 @@ def test_the_same_death_is_told_once_however_often_ray_tells_it(preempted: bool)
     losses = Losses(told)
     for actor in ("a1", "a1", "a1", "b2", None, None):
         losses.after_exception(None, {1: RayActorError(actor, preempted=preempted)})
-    losses.after_exception(None, {0: RuntimeError("gloo: connection closed")})
-    assert told.told == [([1], preempted)] * 4 + [([], False)]
+    losses.after_exception(None, {0: RuntimeError("Traceback:\n  …\ngloo: connection closed")})
+    assert told.told == [([1], preempted, "")] * 4 + [([], False, "gloo: connection closed")]
 
 
 class Handle:
@@ -126,3 +138,18 @@ def test_whoever_is_stopped_while_no_worker_is_there_ends_at_once(begun: bool) -
         signal.raise_signal(signal.SIGTERM)
         time.sleep(0.5)
     assert mailbox.stopping()
+
+
+def test_a_run_that_has_failed_waits_for_no_worker_to_hear_of_it() -> None:
+    mailbox, sign = Mailbox(0, 2, "CPU"), StopSign()
+    mailbox.begin()
+    with (
+        patch.object(boxes, "HOPELESS_S", 0.2),
+        patch.object(boxes.ray, "get", lambda answer: answer),
+        pytest.raises(Refusal, match="Lost rank 1, 1 times in a row"),
+        sign,
+        sign.heard(),
+        Postman(Handle(mailbox), lambda message: None, sign, every_s=0.01),
+    ):
+        mailbox.lost([1], preempted=False)
+        time.sleep(5)

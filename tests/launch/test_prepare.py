@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import patch
 
 from jointdistill.data.cache import build_cache
 from jointdistill.data.drawn import DrawnScenes
 from jointdistill.data.format import read_card, write_set
-from jointdistill.launch.prepare import draw_scenes
+from jointdistill.launch import prepare as preparing
+from jointdistill.launch.prepare import DataOrder, draw_scenes, prepare
 from jointdistill.store.objects import open_store
 from jointdistill.tasks.depth import Depth
 from jointdistill.tasks.segmentation import Segmentation
@@ -25,3 +27,13 @@ def test_processes_draw_what_one_would(tmp_path: Path) -> None:
     cache = build_cache(store, card, "val", tasks, tmp_path / "cache")
     assert len(cache) == 3
     assert cache.has("depth").all()
+
+
+def test_as_many_processes_draw_as_the_container_has_cores(tmp_path: Path) -> None:
+    with (
+        patch.object(preparing, "cores", lambda: 7),
+        patch.object(preparing, "draw_scenes", return_value=SCENES.card) as drawing,
+    ):
+        prepare(DataOrder(SCENES, str(tmp_path)))
+        prepare(DataOrder(SCENES, str(tmp_path), processes=3))
+    assert [call.args[2] for call in drawing.call_args_list] == [7, 3]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from unittest.mock import patch
 
@@ -74,6 +74,7 @@ def played(cluster: Cluster, submission: Submission = COMMAND) -> tuple[int, str
         (JobStatus.STOPPED, 143, 143),
         (JobStatus.STOPPED, None, 143),
         (JobStatus.FAILED, None, 1),
+        (JobStatus.FAILED, -9, 137),
     ],
 )
 def test_it_ends_with_the_jobs_exit_code(ends: JobStatus, code: int | None, expected: int) -> None:
@@ -91,6 +92,36 @@ def test_the_name_follows_from_the_command() -> None:
     assert COMMAND.job.startswith("distill-scenes-")
     assert COMMAND.job == Submission(COMMAND.command, cpus=2).job
     assert COMMAND.job != Submission((*COMMAND.command, "--fresh")).job
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (["scenes", "--workers", "2"], "distill-scenes-55912092"),
+        (["my_scenes-1.5"], "distill-my_scenes-1.5-21767e7b"),
+        (["--help"], "distill-8d8f6228"),
+        (["/data/pics"], "distill-data-pics-765d0df2"),
+        (["s3://bucket/my pics?"], "distill-s3-bucket-my-pics-ff03055d"),
+        (["/"], "distill-b17575c6"),
+    ],
+)
+def test_a_made_name_can_name_a_file_and_a_page(words: list[str], name: str) -> None:
+    assert Submission(("jobs/distill.py", *words)).job == name
+
+
+@pytest.mark.parametrize("name", ["a/b", "my run"])
+def test_a_given_name_that_cannot_is_refused(name: str) -> None:
+    cluster = Cluster()
+    with pytest.raises(Refusal, match=r"--name '.*' is no name: use letters, digits, '.', '_' and '-'\.$"):
+        played(cluster, replace(COMMAND, name=name))
+    assert not cluster.submitted
+
+
+def test_how_to_stop_it_leads_to_the_cluster_that_was_named() -> None:
+    named = replace(COMMAND, address="http://head:8265")
+    stop = f"RAY_API_SERVER_ADDRESS=http://head:8265 ray job stop {COMMAND.job}"
+    assert f"with a snapshot: {stop}\n" in played(Cluster(), named)[1]
+    assert played(Cluster(breaks=KeyboardInterrupt()), named)[1].endswith(f"and `{stop}` ends it.\n")
 
 
 def test_a_job_that_runs_is_followed_and_one_that_ended_begins_anew() -> None:

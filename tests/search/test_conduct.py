@@ -83,7 +83,8 @@ def halved(folder: Path) -> Report:
 
 def test_halving_trains_the_best_to_the_end_and_stops_the_others(halved: Report) -> None:
     steps = Counter(course.step for course in halved.courses)
-    assert steps == {40: 1, 20: 2, 10: 3}
+    # One more where a better one comes to a rung after another went on from there.
+    assert steps[40] in (1, 2) and steps[40] + steps[20] in (3, 4) and steps.total() == 6
     assert halved.best is not None and halved.best.step == 40
     assert halved.best.value(halved.objectives[0]) == max(
         course.value(halved.objectives[0]) for course in halved.courses if course.step == 40

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from jointdistill.cores import cores
 from jointdistill.data.cells import decode_image, decode_truth
 from jointdistill.data.shards import Row, Shard, fetch_shard, shards_of
 from jointdistill.store.base import Store
@@ -41,7 +41,7 @@ def read_split(store: Store, card: Card, split: str, tasks: Mapping[str, Task]) 
         )
     seen: set[str] = set()
     # Pillow lets go of the interpreter while it unpacks, so threads are enough.
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(8, cores())) as pool:
         for file in shards_of(list(card.shards), store).get(split, []):
             shard = Shard(fetch_shard(store, card, file), file)
             _check_columns(shard, seen, tasks)

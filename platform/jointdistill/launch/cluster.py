@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
+from jointdistill.cores import cores
 from jointdistill.experiment import Launch
 from jointdistill.types import Refusal
 
@@ -91,7 +92,7 @@ def _start(workers: int, scratch: str) -> None:
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     ray.init(
         address="local",
-        num_cpus=max(workers, os.cpu_count() or 1),
+        num_cpus=max(workers, cores()),
         include_dashboard=False,
         log_to_driver=False,
         logging_level=logging.WARNING,

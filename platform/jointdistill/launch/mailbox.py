@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import ray
+from ray.util.placement_group import placement_group_table
 
 from jointdistill.launch.stop import StopSign
 from jointdistill.launch.work import Message, Note
@@ -18,6 +19,8 @@ from jointdistill.types import Refusal, StepReport
 
 PATIENCE_S = 30.0
 """After so long without a worker it is said what they wait for; then after twice as long, and so on."""
+HOPELESS_S = 10.0
+"""After so long without a worker, nobody waits for one that would only be told that the run has failed."""
 
 
 class Mailbox:
@@ -70,6 +73,10 @@ class Mailbox:
         """What the run failed of, if it did."""
         return self._failure
 
+    def hopeless(self) -> Exception | None:
+        """What the run failed of, where no worker comes by to hear of it."""
+        return self._failure if self._since and time.monotonic() - self._since > HOPELESS_S else None
+
     def begin(self) -> bool:
         """A worker begins; false where it has nothing to do any more."""
         self._since = 0.0
@@ -79,8 +86,8 @@ class Mailbox:
         """A preemption is announced: what these workers lose next, they lose to it."""
         self._warned = True
 
-    def lost(self, ranks: list[int], preempted: bool) -> None:
-        """Workers' processes ended, or lost each other; a preemption is no failure."""
+    def lost(self, ranks: list[int], preempted: bool, said: str = "") -> None:
+        """Workers' processes ended, or lost each other and said so; a preemption is no failure."""
         preempted, self._warned = preempted or self._warned, False
         self._wait()
         if self._failure:
@@ -89,18 +96,21 @@ class Mailbox:
             self._over = True
             return
         whom = f"rank{'s' if len(ranks) > 1 else ''} {', '.join(map(str, ranks))}" if ranks else "contact"
+        because = f" ({said})" if said and not ranks else ""  # who outlives others only says that they left
         self._in_a_row += not preempted
         if self._in_a_row > self._restarts:
             self._failure = Refusal(
-                f"Lost {whom}, {self._in_a_row} times in a row without a new step: look for the reason in "
-                "Ray's logs (often memory), or raise --restarts. The same command goes on from the last "
-                "snapshot."
+                f"Lost {whom}{because}, {self._in_a_row} times in a row without a new step: look for the "
+                "reason (often memory; a cluster's logs say more), or raise --restarts. The same command "
+                "goes on from the last snapshot."
             )
             return
         of = "after a preemption" if preempted else f"{self._in_a_row} of {self._restarts}"
-        self.put(Note(f"Lost {whom}: the workers start again from the last snapshot ({of})."))
+        self.put(Note(f"Lost {whom}{because}: the workers start again from the last snapshot ({of})."))
 
     def _waiting(self, waits_s: float) -> str:
+        if not any(group["state"] == "PENDING" for group in placement_group_table().values()):
+            return f"No worker has begun for {waits_s:.0f} s: they have room, and are still starting."
         there = ray.cluster_resources().get(self._kind, 0)
         free = ray.available_resources().get(self._kind, 0)
         return (
@@ -115,8 +125,9 @@ class Mailbox:
 
 class Postman:
     """Brings messages from a mailbox to whoever shows and records them, in a thread of its own, until the
-    block ends; what is still in the mailbox then is brought last. Back it brings the word to stop; where no
-    worker is there to hear it, the block is ended.
+    block ends; what is still in the mailbox then is brought last. Back it brings the word to stop. Where no
+    worker is there to hear it, the block is ended, and where none comes to hear that the run has failed, the
+    block raises what it failed of.
 
     What a receiver raises is raised at the end of the block, unless something else is raised there already.
     """
@@ -130,6 +141,7 @@ class Postman:
     ) -> None:
         self._mailbox, self._receive, self._sign, self._every_s = mailbox, receive, sign, every_s
         self._failed: Exception | None = None
+        self._hopeless: Exception | None = None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._walk, name="postman", daemon=True)
 
@@ -141,6 +153,8 @@ class Postman:
         self._ended.set()
         self._thread.join()
         self._bring()
+        if self._hopeless and kind is KeyboardInterrupt:
+            raise self._hopeless from None
         if self._failed and kind is None:
             raise self._failed
 
@@ -151,7 +165,11 @@ class Postman:
                 self._mailbox.stop.remote()
                 told = True
             self._bring()
-            if told and not insisted and ray.get(self._mailbox.waits.remote()):
+            if insisted:
+                continue
+            if self._sign.entered:  # else nobody hears it who could end the block
+                self._hopeless = ray.get(self._mailbox.hopeless.remote())
+            if self._hopeless or (told and ray.get(self._mailbox.waits.remote())):
                 self._sign.insist()
                 insisted = True
 

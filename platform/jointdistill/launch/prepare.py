@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from typing import Annotated
 
 import tyro
 
+from jointdistill.cores import cores
 from jointdistill.data.drawn import DrawnScenes
 from jointdistill.data.format import CARD, read_card, write_set
 from jointdistill.data.shards import Row
@@ -52,7 +52,7 @@ def prepare(order: DataOrder) -> Card:
     card = found(store, scenes)
     if card is None:
         with counted(f"drawing {scenes.name}", sum(scenes.splits.values())) as progress:
-            card = draw_scenes(store, scenes, order.processes or os.cpu_count() or 1, progress)
+            card = draw_scenes(store, scenes, order.processes or cores(), progress)
         done = "Drawn"
     else:
         done = "Already there"

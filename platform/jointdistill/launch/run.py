@@ -57,13 +57,14 @@ def run(experiment: Experiment, launch: Launch, watch: Watch) -> Outcome:
         rehearse(settled.work)
     with (
         connected(told.least, told.device) if told.workers else nullcontext(),
+        StopSign() as sign,
         # What was refused before leaves no trace of a run.
         Hold(Claims(store, name), settled.work.owner, say),
     ):
         inscribe(store, settled)
         if origin := settled.subject.origin:
             pin(store, origin, name)
-        with tracking.open(name, settled.subject) as record, StopSign() as sign:
+        with tracking.open(name, settled.subject) as record:
             work = replace(settled.work, about={**settled.work.about, "mlflow_run": record.run_id})
             retell(record, name, store)  # what an earlier driver heard and took with it
             # A result without a finished record: training ended while MLflow was away.

@@ -18,11 +18,15 @@ class StopSign:
 
     While somebody trains, the first one asks the training to stop, which takes a snapshot first; a second
     one, or one at another time, ends the block at once with `Stopped`.
+
+    Within the block that is a KeyboardInterrupt: Ray, while it waits, passes on nothing else that a signal
+    raises.
     """
 
     def __init__(self) -> None:
         self.asked = threading.Event()
-        self._heard = False
+        self.entered = False
+        self._heard = self._insisted = self._ended = False
 
     @contextmanager
     def heard(self) -> Iterator[None]:
@@ -35,18 +39,23 @@ class StopSign:
 
     def insist(self) -> None:
         """From another thread: end the block at once, since nobody is there who could keep a snapshot."""
+        self._insisted = True
         _thread.interrupt_main(signal.SIGTERM)
 
     def __enter__(self) -> Self:
-        self._before = _handle(self._take)
+        self._before, self.entered = _handle(self._take), True
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         _handle(self._before)
+        self.entered = False
+        if self._ended and kind is KeyboardInterrupt:
+            raise Stopped("before it could keep a snapshot") from None
 
     def _take(self, number: int, frame: FrameType | None) -> None:
-        if self.asked.is_set() or not self._heard:
-            raise Stopped("before it could keep a snapshot")
+        if self._insisted or self.asked.is_set() or not self._heard:
+            self._ended = True
+            raise KeyboardInterrupt
         self.asked.set()
 
 

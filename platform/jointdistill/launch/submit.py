@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import re
 import shlex
 import sys
 import time
@@ -51,25 +52,34 @@ class Submission:
         """The job's name, the same for the same command."""
         said = hashlib.sha256("\0".join(self.command).encode()).hexdigest()[:8]
         words = [Path(self.command[0]).stem, *self.command[1:2]]
-        return self.name or "-".join([*(word for word in words if not word.startswith("-")), said])
+        shown = " ".join(word for word in words if not word.startswith("-"))
+        # Ray names a file after the job: with a slash in its name it would stay PENDING for ever.
+        return self.name or "-".join([*re.findall(r"[\w.-]+", shown), said])
 
     @property
     def entrypoint(self) -> str:
         """The command line of the driver."""
         return shlex.join(["python", *self.command])
 
+    def to_stop(self, name: str) -> str:
+        """The command that stops a job of this cluster, from the same shell."""
+        # Not as --address: Ray prefers what the environment says.
+        there = f"RAY_API_SERVER_ADDRESS={shlex.quote(self.address)} " if self.address else ""
+        return f"{there}ray job stop {name}"
+
 
 def submit(submission: Submission, show: Show) -> int:
     """Submit a command, or find the job that already runs it, and follow it: its exit code.
 
-    Raises `Refusal` where the cluster does not answer or refuses.
+    That is 128 + N where signal N killed the driver, as shells say it. Raises `Refusal` where the cluster
+    does not answer or refuses.
     """
     _refuse_unfit(submission)
     client = _client(submission.address)
     with _losses_in_words(submission.job):
         name, runs = _attempt(client, submission.job)
         if not runs and _hand_over(client, submission, name):
-            show(f"Submitted {name}. To stop it, with a snapshot: ray job stop {name}\n")
+            show(f"Submitted {name}. To stop it, with a snapshot: {submission.to_stop(name)}\n")
         else:
             show(f"{name} is running already: following it.\n")
         if not submission.wait:
@@ -77,7 +87,10 @@ def submit(submission: Submission, show: Show) -> int:
         try:
             asyncio.run(_follow(client, name, show))
         except KeyboardInterrupt:
-            show(f"\n{name} goes on: the same command follows it again, and `ray job stop {name}` ends it.\n")
+            show(
+                f"\n{name} goes on: the same command follows it again, and `{submission.to_stop(name)}` "
+                "ends it.\n"
+            )
             return 130
         return _exit_code(client, name, show)
 
@@ -107,6 +120,8 @@ def _refuse_unfit(submission: Submission) -> None:
         raise Refusal(f"'{script}' is no job of this folder: name one of jobs/, such as jobs/distill.py.")
     if min(submission.cpus, submission.memory_gb) < 0:
         raise Refusal("--cpus and --memory-gb cannot be below 0.")
+    if not re.fullmatch(r"[\w.-]*", submission.name):
+        raise Refusal(f"--name '{submission.name}' is no name: use letters, digits, '.', '_' and '-'.")
 
 
 def _client(address: str) -> Any:
@@ -180,7 +195,8 @@ def _exit_code(client: Any, name: str, show: Show) -> int:
     if told.driver_exit_code is None:
         show(f"{name} ended as {told.status}: {told.message}\n")
         return WITHOUT_A_CODE.get(told.status, 1)
-    return int(told.driver_exit_code)
+    code = int(told.driver_exit_code)
+    return code if code >= 0 else 128 - code  # below 0: the signal that killed it
 
 
 def _last_line(text: str) -> str:

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+from jointdistill.cores import cores
 from jointdistill.engine.claims import Claims, Superseded
 from jointdistill.launch.cluster import connected
 from jointdistill.launch.hang import HangWatch
@@ -54,10 +55,10 @@ def train(work: Work, receive: Callable[[Message], None], sign: StopSign) -> Out
 
 
 def tune_process(threads: int, workers: int) -> None:
-    """Divide the machine's cores among its workers, unless told otherwise, and keep memory between steps."""
+    """Divide the cores here among the workers, unless told otherwise, and keep memory between steps."""
     import torch
 
-    torch.set_num_threads(threads or max(1, len(os.sched_getaffinity(0)) // workers))
+    torch.set_num_threads(threads or max(1, cores() // workers))
     _keep_memory()
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ray.exceptions import RayActorError
 from ray.train import UserCallback
 from ray.train.torch import TorchTrainer
+
+LONGEST = 300
+"""Characters of an exception that are passed on."""
 
 
 class Trainer(TorchTrainer):  # type: ignore[misc]  # ray is read untyped
@@ -43,4 +46,11 @@ class Losses(UserCallback):  # type: ignore[misc]  # ray is read untyped
         if told and told <= self._known:
             return
         self._known |= told - {None}
-        self._mailbox.lost.remote(sorted(dead), any(one.preempted for one in dead.values()))
+        preempted = any(one.preempted for one in dead.values())
+        self._mailbox.lost.remote(sorted(dead), preempted, _said(found.values()))
+
+
+def _said(exceptions: Iterable[BaseException]) -> str:
+    """The last line of what a worker raised; of one that died nobody knows more than that."""
+    told = [str(one).strip().splitlines() for one in exceptions if not isinstance(one, RayActorError)]
+    return next((lines[-1][:LONGEST] for lines in told if lines), "")

@@ -90,11 +90,12 @@ def conduct(
         rehearse(work)
     with (
         connected(max(1, work.launch.workers), work.launch.chosen_device),
+        StopSign() as sign,
         Hold(Claims(store, sweep.name), work.owner, say),
     ):
         inscribe(store, settled)
         ledger = Ledger(answers, sweep.space, sweep.ranked_by, say)
-        with tracking.open(sweep.name, settled.subject) as parent, StopSign() as sign, postbox() as box:
+        with tracking.open(sweep.name, settled.subject) as parent, postbox() as box:
             for name, most in sweep.budget.items():
                 parent.tag(f"jointdistill.budget.{name}", f"{most:g}")
             with Record(tracking, parent, partial(_collected, box), say) as record:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 
 from rich.table import Table
 
+from jointdistill.cores import cores
 from jointdistill.experiment import Launch
 from jointdistill.launch.plan import probe
 from jointdistill.recipe import describe
@@ -29,8 +29,7 @@ def estimate(sweep: Sweep, launch: Launch, share: Share) -> Table:
     step_s = probe(work, replace(work.launch, device=launch.device), PROBED).step_s
     trials = sweep.searcher.trials(Search(sweep.space, sweep.ranked_by, sweep.trials, sweep.seed))
     steps = sweep.scheduler.expected_steps(sweep.steps, trials)
-    cores = os.cpu_count() or 1
-    at_once = share.at_once or max(1, int(cores / max(work.launch.workers, share.cpus)))
+    at_once = share.at_once or max(1, int(cores() / max(work.launch.workers, share.cpus)))
     hours = steps * step_s / 3600
     rows = {
         "sweep": sweep.name,

@@ -18,8 +18,9 @@ from jointdistill.search.objective import Objective
 
 class Halving(FIFOScheduler):  # type: ignore[misc]  # ray is read untyped
     """Every trial waits at its rung. First all begin; then, from the top rung down, the best 1/η of those who
-    have reached a rung go on, as soon as there is room; in the end the others are stopped. At least the best
-    of the top rung goes on, and for one that fails the next best."""
+    have reached a rung go on, as soon as there is room, and so do those who come later and are among them; in
+    the end the others are stopped. At least the best of the top rung goes on, or for one that fails the next.
+    """
 
     def __init__(self, objective: Objective, rungs: Sequence[int], reduction: int) -> None:
         super().__init__()

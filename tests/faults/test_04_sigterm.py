@@ -65,9 +65,7 @@ def test_row_4_a_job_that_waits_for_machines_ends_when_it_is_stopped(tmp_path: P
     with head(0, environment=patient) as environment:
         submitted = job(environment, "submit", "--no-wait", *SUBMIT, *flags)
         (name,) = set(re.findall(r"raysubmit_\w+", submitted))
-        wait_for_text(
-            environment, name, "2 need 2 CPUs, and the cluster has 0, of which 0 are free. Add nodes"
-        )
+        wait_for_text(environment, name, "2 need 2 CPUs")
         began = time.monotonic()
         job(environment, "stop", name)
         while time.monotonic() - began < 100 and "was stopped" not in job(environment, "status", name):

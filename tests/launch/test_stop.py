@@ -20,17 +20,13 @@ def sleep(seconds: float) -> None:
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("way", ["a second time", "by a thread"])
-def test_who_waits_for_ray_is_stopped_as_well(way: str) -> None:
+def test_who_waits_for_ray_is_stopped_as_well() -> None:
     """Ray, while it waits for an answer, goes on after any other exception than Ctrl-C's."""
 
     def stop() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         assert sign.asked.wait(5)
-        if way == "by a thread":
-            sign.insist()
-        else:
-            os.kill(os.getpid(), signal.SIGTERM)
+        sign.insist()
 
     with connected(1, "cpu"):
         waiting = ray.remote(num_cpus=0)(sleep).remote(60)

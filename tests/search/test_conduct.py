@@ -287,6 +287,25 @@ def test_a_used_up_budget_keeps_what_is_under_way_and_a_larger_one_goes_on(folde
         assert [base for base in bases if base is not None] == [0, 20]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("scheduler", [Pbt(10), Pb2(10)])
+def test_a_population_that_is_interrupted_takes_the_same_decisions(
+    tmp_path: Path, scheduler: SchedulerRecipe
+) -> None:
+    def take(folder: Path) -> dict[str, object]:
+        report = go(folder, stub.sweep(folder, "members", trials=4, scheduler=scheduler))
+        return {course.name: (course.run, course.point, course.curve) for course in report.courses}
+
+    straight = take(tmp_path / "straight")
+    assert any(".at-" in run for run, *_ in straight.values())  # there was something to decide
+    halves = tmp_path / "halves"
+    # In the second of four rounds.
+    enough = lambda ending: sum(len(course.curve) for course in ending._ledger.courses) >= 6  # noqa: E731
+    with patch.object(Ending, "_over_budget", enough):
+        assert take(halves) != straight
+    assert take(halves) == straight
+
+
 def test_two_hundred_trials_are_recorded_once_each(tmp_path: Path) -> None:
     """In a driver of its own, whose memory is nobody else's."""
     done = subprocess.run(

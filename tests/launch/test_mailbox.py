@@ -152,4 +152,5 @@ def test_a_run_that_has_failed_waits_for_no_worker_to_hear_of_it() -> None:
         Postman(Handle(mailbox), lambda message: None, sign, every_s=0.01),
     ):
         mailbox.lost([1], preempted=False)
-        time.sleep(5)
+        for _ in range(50):  # what a thread signals is heard between two of them
+            time.sleep(0.1)

@@ -203,10 +203,14 @@ def _in_words(failure: Exception) -> Exception:
 
 
 def _of_another_rank(failure: Exception) -> bool:
-    """Whether a rank only failed because another one, or what Ray keeps for all of them, was lost."""
+    """Whether a rank only failed because another one, or what Ray keeps for all of them, was lost.
+
+    Of what is left of a group, Ray takes the process group away while it still trains.
+    """
     from ray.exceptions import RayError
     from torch.distributed import DistError
 
-    return isinstance(failure, DistError | RayError) or (
-        isinstance(failure, RuntimeError) and bool(re.search("gloo|NCCL|[Cc]onnection", str(failure)))
+    signs = {RuntimeError: "gloo|NCCL|[Cc]onnection", ValueError: "process group has not been initialized"}
+    return isinstance(failure, DistError | RayError) or any(
+        isinstance(failure, kind) and re.search(sign, str(failure)) for kind, sign in signs.items()
     )

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from difflib import get_close_matches
-from typing import Any, Literal, final, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, final, get_args, get_origin, get_type_hints
 
 import optuna
 from optuna.distributions import (
@@ -77,38 +77,42 @@ class Choice(Range):
         return next(value for value in self.values if _label(value) == label)
 
 
-@final
 @dataclass(frozen=True)
-class Uniform(Range):
-    """A number from `low` to `high`."""
+class Interval(Range, ABC):
+    """The numbers from `low` to `high`, both included."""
 
     low: float
     high: float
+    kind: ClassVar[type[float]] = float
 
     def __post_init__(self) -> None:
-        _refuse_empty(self, self.low, self.high)
+        if not self.low < self.high:
+            raise Refusal(f"{self} holds nothing: give a low end below its high end.")
+
+    @property
+    def ends(self) -> tuple[Label, ...]:
+        """The smallest and the largest."""
+        return self.kind(self.low), self.kind(self.high)
+
+
+@final
+@dataclass(frozen=True)
+class Uniform(Interval):
+    """A number from `low` to `high`."""
 
     @property
     def distribution(self) -> BaseDistribution:
         """Any number alike."""
         return FloatDistribution(self.low, self.high)
 
-    @property
-    def ends(self) -> tuple[Label, ...]:
-        """The smallest and the largest."""
-        return float(self.low), float(self.high)
-
 
 @final
 @dataclass(frozen=True)
-class LogUniform(Range):
+class LogUniform(Interval):
     """A number from `low`, above 0, to `high`, of which any factor is alike."""
 
-    low: float
-    high: float
-
     def __post_init__(self) -> None:
-        _refuse_empty(self, self.low, self.high)
+        super().__post_init__()
         if self.low <= 0:
             raise Refusal(f"{self} has no logarithm: start above 0, or take Uniform.")
 
@@ -117,32 +121,20 @@ class LogUniform(Range):
         """Any factor alike."""
         return FloatDistribution(self.low, self.high, log=True)
 
-    @property
-    def ends(self) -> tuple[Label, ...]:
-        """The smallest and the largest."""
-        return float(self.low), float(self.high)
-
 
 @final
 @dataclass(frozen=True)
-class Whole(Range):
+class Whole(Interval):
     """A whole number from `low` to `high`, both included."""
 
     low: int
     high: int
-
-    def __post_init__(self) -> None:
-        _refuse_empty(self, self.low, self.high)
+    kind: ClassVar[type[int]] = int
 
     @property
     def distribution(self) -> BaseDistribution:
         """Any of them alike."""
         return IntDistribution(self.low, self.high)
-
-    @property
-    def ends(self) -> tuple[Label, ...]:
-        """The smallest and the largest."""
-        return self.low, self.high
 
 
 Space = Mapping[str, Range]
@@ -246,8 +238,3 @@ def _label(value: object) -> Label:
     if value is None or isinstance(value, str | int | float | bool):
         return value
     return type(value).__name__ if isinstance(value, Recipe) else str(value)
-
-
-def _refuse_empty(values: Range, low: float, high: float) -> None:
-    if not low < high:
-        raise Refusal(f"{values} holds nothing: give a low end below its high end.")

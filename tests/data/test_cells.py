@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -80,6 +82,23 @@ def test_an_unfit_image_is_refused(cell: bytes, sentence: str) -> None:
 )
 def test_an_unfit_truth_is_refused(cell: bytes, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
+        decode_truth(cell)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_a_grey_truth_of_few_bits_is_refused_since_its_values_would_be_stretched(bits: int) -> None:
+    rows = b"".join(b"\0" + bytes(-(-8 * bits // 8)) for _ in range(4))
+    chunks = {
+        b"IHDR": struct.pack(">IIBBBBB", 8, 4, bits, 0, 0, 0, 0),
+        b"IDAT": zlib.compress(rows),
+        b"IEND": b"",
+    }
+    cell = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks.items()
+    )
+    assert np.asarray(Image.open(io.BytesIO(cell))).shape == (4, 8)
+    with pytest.raises(ValueError, match=f"has {bits} bits a pixel"):
         decode_truth(cell)
 
 

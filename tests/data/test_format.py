@@ -94,6 +94,7 @@ def parquet(**columns: list[object]) -> bytes:
 
 
 ONE = parquet(key=["a"], image=[b""])
+NONE = parquet(key=[], image=[])
 
 
 @pytest.mark.parametrize(
@@ -109,6 +110,7 @@ ONE = parquet(key=["a"], image=[b""])
         ({"train-00000.parquet": parquet(key=[[1]])}, "holds list.* in column 'key': it must be string"),
         ({"train-00000.parquet": parquet(key=["a", "a"])}, "has key 'a'"),
         ({"train-00000.parquet": ONE, "val-00000.parquet": ONE}, r"val-00000\.parquet has key 'a'"),
+        ({"train-00000.parquet": ONE, "val-00000.parquet": NONE}, "The split 'val' of memory: has no image"),
     ],
 )
 def test_foreign_files_are_refused(store: Store, card: Card, files: dict[str, bytes], sentence: str) -> None:

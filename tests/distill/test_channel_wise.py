@@ -40,6 +40,15 @@ def test_other_channels_get_a_connector_that_learns() -> None:
     assert weight.grad.abs().sum() > 0
 
 
+def test_a_connector_takes_features_in_half_precision() -> None:
+    distil = ChannelWise(layer=LAYER).build(CHANNELS, {LAYER: 9})
+    student, source = prediction(TASK, 0), prediction(TASK, 1, channels=9)
+    half = student._replace(features={LAYER: student.features[LAYER].bfloat16()})
+    torch.testing.assert_close(
+        distil(half, source, batch()), distil(student, source, batch()), rtol=0.05, atol=1e-3
+    )
+
+
 def test_equal_channels_need_no_connector() -> None:
     assert list(ChannelWise(layer=LAYER).build(CHANNELS, CHANNELS).parameters()) == []
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from jointdistill.distill.channel_wise import ChannelWise
 from jointdistill.engine.retention import tidy
 from jointdistill.engine.snapshot import Snapshots
 from jointdistill.experiment import Experiment, Optimise
@@ -80,6 +81,14 @@ def test_another_memory_is_not_taken_over(folder: Path, first: Outcome) -> None:
     notes: list[str] = []
     go(folder, "smaller", notes, origin="first@10", trajectory=(OwnPast(points=8),))
     assert any(note.endswith("with its student, optimiser, weighting.") for note in notes)
+
+
+def test_connectors_do_not_go_to_the_loss_that_stands_in_their_place(folder: Path) -> None:
+    losses = ChannelWise("depth", "encoder"), ChannelWise("segmentation", "decoder")
+    go(folder, "connected", distil=losses)
+    notes: list[str] = []
+    go(folder, "exchanged", notes, origin="connected@10", distil=losses[::-1])
+    assert any(note.endswith("with its student, trajectory 1.") for note in notes)
 
 
 def test_mlflow_knows_where_it_came_from(folder: Path, first: Outcome) -> None:

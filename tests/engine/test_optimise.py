@@ -70,8 +70,19 @@ def test_the_average_follows_slowly_and_swaps_both_ways():
     model.weight.data.fill_(0.0)
     average = Average(model, decay=0.9)
     model.weight.data.fill_(1.0)
-    average.update()
+    average.update(step=1000)
     average.swap()
     assert model.weight.item() == pytest.approx(0.1)
     average.swap()
     assert model.weight.item() == 1.0
+
+
+def test_the_average_soon_forgets_the_weights_that_it_began_with():
+    model = nn.Linear(1, 1, bias=False)
+    model.weight.data.fill_(1.0)
+    average = Average(model, decay=0.9999)
+    model.weight.data.fill_(0.0)
+    for step in range(100):
+        average.update(step)
+    average.swap()
+    assert model.weight.item() < 1e-6

@@ -187,6 +187,27 @@ def test_what_an_outage_held_up_is_written_with_the_next_interval(tracking: Trac
     assert [file.path for file in run.client.list_artifacts(run.run_id, "pictures")] == ["pictures/strip.png"]
 
 
+@pytest.mark.parametrize("wrong", [PermissionError("/mlflow"), ModuleNotFoundError("boto3")], ids=str)
+def test_an_artifact_store_that_is_closed_holds_up_no_point_and_no_status(
+    tracking: Tracking, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, wrong: Exception
+) -> None:
+    def closed(*arguments: object) -> None:
+        raise wrong
+
+    run = tracking.open("demo-1", subject())
+    with monkeypatch.context() as store:
+        store.setattr(MlflowClient, "log_artifact", closed)
+        run.picture("strip.png", b"a picture")
+        run.report(report(20))
+        run.close("FINISHED")
+    assert [step for step, _ in series(run, "loss/labels/depth")] == [20]
+    assert run.client.get_run(run.run_id).info.status == "FINISHED"
+    (said,) = [record.message for record in caplog.records if record.levelno == logging.ERROR]
+    assert said.startswith(f"MLflow's artifact store took no files of run {run.run_id}: 1 wait in")
+    run = tracking.open("demo-1", subject())
+    assert [file.path for file in run.client.list_artifacts(run.run_id, "pictures")] == ["pictures/strip.png"]
+
+
 def test_what_was_never_written_is_spooled_loudly_and_sent_when_the_run_goes_on(
     tracking: Tracking, outage: Outage, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

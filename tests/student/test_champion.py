@@ -52,6 +52,14 @@ def test_the_alias_moves_for_a_better_mean_that_leaves_no_task_behind(
     assert judge(model(abs_rel, miou), CHAMPION).champion is champion
 
 
+def test_who_is_scored_on_fewer_pixels_does_not_compare() -> None:
+    near = replace(model(0.10, 0.60), tasks={**TASKS, "depth": Depth(max_m=10)})
+    said = judge(near, CHAMPION)
+    assert not said.champion and "in another range: scores do not compare" in said.reason
+    other_loss = replace(model(0.10, 0.60), tasks={**TASKS, "depth": Depth(silog=2)})
+    assert judge(other_loss, CHAMPION).champion
+
+
 def test_the_margin_is_where_it_says() -> None:
     at, beyond = 0.20 * (1 + 0.99 * NOISE), 0.20 * (1 + 1.01 * NOISE)
     assert judge(model(at, 0.60), CHAMPION).champion

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +72,9 @@ def _red(out: torch.Tensor) -> dict[str, torch.Tensor]:
         (lambda out: {"depth": out[:, 0]}, r"answers depth with \[3, 16, 24\], not with \[3, 1, h, w\]"),
         (lambda out: {"depth": out.repeat(1, 2, 1, 1)}, r"answers depth with \[3, 2, 16, 24\]"),
         (lambda out: {"inverse": out}, "answers depth with nothing"),
+        (lambda out: out, "answers with a Tensor: let its `read` return a dict"),
     ],
-    ids=["flat", "two channels", "missing"],
+    ids=["flat", "two channels", "missing", "bare"],
 )
 def test_an_answer_of_another_shape_is_refused(read: Any, said: str) -> None:
     with pytest.raises(Refusal, match=said):
@@ -103,6 +105,34 @@ def test_its_digest_follows_its_code() -> None:
         for module, read in [(network(), metres), (network(), millimetres), (_same(Mine(3, 1, 1)), metres)]
     }
     assert len(digests) == 3
+
+
+def test_its_digest_follows_what_its_source_does_not_show() -> None:
+    def scaled(scale: float) -> Any:
+        return lambda out: {"depth": scale * out}
+
+    def by(out: torch.Tensor, scale: float) -> dict[str, torch.Tensor]:
+        return {"depth": scale * out}
+
+    dilated = nn.Conv2d(3, 1, 3, padding=2, dilation=2)
+    alike = nn.Conv2d(3, 1, 3, padding=1)
+    alike.load_state_dict(dilated.state_dict())
+    digests = [
+        ModuleTeacher(module, card(), read, DEPTH).card.digest
+        for module, read in [
+            *((network(), scaled(scale)) for scale in (1.0, 1000.0)),
+            *((network(), partial(by, scale=scale)) for scale in (1.0, 1000.0)),
+            *((module, scaled(1.0)) for module in (dilated, alike)),
+        ]
+    ]
+    assert len({*digests}) == len(digests)
+    assert ModuleTeacher(network(), card(), scaled(1.0), DEPTH).card.digest == digests[0]
+
+
+def test_weights_that_two_layers_share_are_no_trouble() -> None:
+    tied = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1))
+    tied[1].weight = tied[0].weight
+    assert ModuleTeacher(tied, card(), _red, DEPTH).card.digest
 
 
 def _same(module: nn.Module) -> nn.Module:

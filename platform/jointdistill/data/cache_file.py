@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from jointdistill.data.samples import Sample
 from jointdistill.types import JSON, Refusal
 
-LAYOUT = 1
-"""Counts changes of the layout: a file of another layout is not found, and built anew."""
+LAYOUT = 2
+"""Counts changes of the layout, and of how cells are read: a file of another one is built anew."""
 
 CHUNK = 64
 """Rows a record batch. All but the last are full, so a row's place follows from its number."""

@@ -11,6 +11,8 @@ from PIL import Image
 
 _NPY = b"\x93NUMPY"
 _PNG = b"\x89PNG"
+_BITS, _COLOUR = 24, 25
+"""Where a PNG says its bits a channel, and its kind of colour: 0 is grey."""
 
 
 def decode_image(cell: bytes, height: int, width: int) -> NDArray[np.uint8]:
@@ -38,8 +40,13 @@ def decode_image(cell: bytes, height: int, width: int) -> NDArray[np.uint8]:
 def decode_truth(cell: bytes) -> NDArray[Any]:
     """The array in a truth's cell: a PNG of 8 or 16 bits, or what `np.save` wrote.
 
-    Raises `ValueError` with one sentence where it is neither. JPEG is refused, since it changes values.
+    Raises `ValueError` with one sentence where it is neither. JPEG is refused, since it changes values, and
+    so are grey PNGs of fewer bits, whose values Pillow stretches to 0..255.
     """
+    if cell.startswith(_PNG) and len(cell) > _COLOUR and cell[_COLOUR] == 0 and cell[_BITS] < 8:
+        raise ValueError(
+            f"the PNG has {cell[_BITS]} bits a pixel: write it with 8 (some optimisers save bits)"
+        )
     try:
         if cell.startswith(_NPY):
             return np.asarray(np.load(io.BytesIO(cell), allow_pickle=False))

@@ -72,6 +72,8 @@ def _survey(store: Store, card: Card) -> Card:
             images[split] += len(shard)
     if not images:
         raise Refusal(f"There is no SPLIT-00000.parquet in {store}: add the frames.")
+    if empty := [split for split, count in images.items() if not count]:
+        raise Refusal(f"The split '{empty[0]}' of {store} has no image: add some, or remove its files.")
     if card.splits and card.splits != images:
         raise Refusal(
             f"{store} holds {dict(images)} images, not {dict(card.splits)} as on its card: correct one."

@@ -65,7 +65,7 @@ class _ChannelWise(Distil):
         self.recipe, self.connector = recipe, connector
 
     def forward(self, student: Prediction, source: Prediction, batch: Batch) -> Tensor:
-        maps, target = same_size(self.connector(self._maps(student)), self._maps(source).detach())
+        maps, target = same_size(self.connector(self._maps(student).float()), self._maps(source).detach())
         temperature = self.recipe.temperature
         log_psi = F.log_softmax(maps.float().flatten(2) / temperature, 2)  # [B, C, h w]
         log_phi = F.log_softmax(target.float().flatten(2) / temperature, 2)

@@ -68,16 +68,23 @@ def go_on_from(origin: str, parts: Parts, store: Store, data: str) -> list[str]:
     except (Missing, ValueError) as wrong:
         raise Refusal(f"--from {origin} cannot be read ({wrong}): choose another step.") from wrong
 
-    taken = ["student"]
-    restore_student(parts, snapshot)
-    restore_average(parts, snapshot)
     digests = {name: teacher.card.digest for name, teacher in parts.teachers.items()}
-    same_terms = _alike(ours, theirs, "distil", "sampling") and digests == manifest.about.get("teachers")
+    same_losses = _alike(ours, theirs, "distil") and digests == manifest.about.get("teachers")
     descent = _of(ours, "optimise", "optimiser") == _of(theirs, "optimise", "optimiser")
     weighting = snapshot.parts["weighting"]
     same_method = _of(ours, "weighting", "recipe") == _of(theirs, "weighting", "recipe")
     # A knob may decide what a method measures at all.
-    weighs_alike = same_terms and same_method and parts.weighting.state()[0].keys() == weighting[0].keys()
+    weighs_alike = (
+        same_losses
+        and _alike(ours, theirs, "sampling")
+        and same_method
+        and parts.weighting.state()[0].keys() == weighting[0].keys()
+    )
+    taken = ["student"]
+    # Connectors go by their place among the losses, where another one may stand now.
+    beside = {"objective": same_losses, "weighting": weighs_alike}
+    restore_student(parts, snapshot, [part for part, fits in beside.items() if fits])
+    restore_average(parts, snapshot)
     if weighs_alike and descent:
         restore_optimiser(parts, snapshot)
         taken.append("optimiser")

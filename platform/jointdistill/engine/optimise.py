@@ -91,10 +91,15 @@ class Average:
         self._mean = [parameter.detach().clone() for parameter in self._live]
 
     @torch.no_grad()
-    def update(self) -> None:
-        """Take in the parameters as they are now."""
+    def update(self, step: int) -> None:
+        """Take in the parameters as they are after a step, counted from 0.
+
+        The first steps count for more, or the random weights that it began with would stay in it: after 800
+        steps at 0.999 they would be 45 % of it. (The schedule is that of TensorFlow's average.)
+        """
+        decay = min(self.decay, (1 + step) / (10 + step))
         for mean, live in zip(self._mean, self._live, strict=True):
-            mean.lerp_(live, 1 - self.decay)
+            mean.lerp_(live, 1 - decay)
 
     def tensors(self) -> dict[str, Tensor]:
         """The average by the parameters' names, as it lies on this rank."""

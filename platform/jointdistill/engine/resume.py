@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 import torch
@@ -23,6 +23,8 @@ from jointdistill.types import State, Stats
 
 _WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 _PARTLY = StateDictOptions(strict=False)
+TRAINED_BESIDE = ("objective", "weighting")
+"""Parts that may have parameters of their own: connectors of losses, and what a weighting learns."""
 
 
 def take(parts: Parts) -> Shard:
@@ -58,11 +60,12 @@ def restore(parts: Parts, snapshot: Snapshot) -> None:
     parts.stand_at(snapshot.step)
 
 
-def restore_student(parts: Parts, snapshot: Snapshot) -> None:
-    """The weights of the student, and of what is trained beside it where that is the same."""
-    known = _named(_trained(parts))
+def restore_student(parts: Parts, snapshot: Snapshot, beside: Iterable[str] = TRAINED_BESIDE) -> None:
+    """The weights of the student, and of these parts that are trained beside it."""
+    known, prefixes = _named(_trained(parts)), tuple(f"{part}." for part in ("student", *beside))
     trained = snapshot.parts["trained"][0]
-    _load(_trained(parts), {name: value for name, value in trained.items() if name in known})
+    wanted = {name for name in known if name.startswith(prefixes)}
+    _load(_trained(parts), {name: value for name, value in trained.items() if name in wanted})
 
 
 def restore_average(parts: Parts, snapshot: Snapshot) -> None:

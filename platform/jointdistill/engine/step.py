@@ -46,7 +46,7 @@ def train_step(batch: Batch, parts: Parts) -> Step:
     norm, finite = descend(parts.optimiser, parts.experiment.optimise.clip)
     parts.schedule.step()
     if parts.average:
-        parts.average.update()
+        parts.average.update(parts.step)
     parts.step += 1
     return Step(
         position=batch.position,

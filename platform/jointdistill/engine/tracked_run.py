@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -39,6 +38,8 @@ _LONG_S, _REST = 1.0, 10
 clients wait for a timeout costs training a tenth of its time at most."""
 
 End = Literal["FINISHED", "FAILED", "KILLED"]
+Away = type[Exception] | tuple[type[Exception], ...]
+"""What a write may raise without being taken for a mistake of ours."""
 
 
 @final
@@ -47,7 +48,7 @@ class TrackedRun:
 
     def __init__(self, client: MlflowClient, run_id: str, store: Store) -> None:
         self.client, self.run_id, self._store = client, run_id, store
-        self._waiting: deque[tuple[str, bytes]] = deque()
+        self._waiting: list[tuple[str, bytes]] = []
         self._spooled: set[str] = set()
         self._written: dict[str, set[int]] = {}
         self._rests_until = 0.0
@@ -116,12 +117,20 @@ class TrackedRun:
     def close(self, status: End) -> None:
         """Write the status. A run that could not be written to the end stays open, and says so."""
         self._rests_until = 0.0  # there is no later interval
-        if self._flush() and self._try("the status", lambda: self.client.set_terminated(self.run_id, status)):
-            return
-        log.error(
-            f"MLflow is away: run {self.run_id} stays open, and {len(self._waiting)} entries wait in "
-            f"{self._store}/{self._spool}. Start the same run again to write them."
+        ended = self._flush(files=False) and self._try(
+            "the status", lambda: self.client.set_terminated(self.run_id, status)
         )
+        self._rests_until = 0.0  # whether files are taken is another question
+        if not self._flush() or not ended:
+            log.error(
+                f"MLflow is away: run {self.run_id} stays open, and {len(self._waiting)} entries wait in "
+                f"{self._store}/{self._spool}. Start the same run again to write them."
+            )
+        elif self._waiting:
+            log.error(
+                f"MLflow's artifact store took no files of run {self.run_id}: {len(self._waiting)} wait in "
+                f"{self._store}/{self._spool}. Start the same run again once it can be written from here."
+            )
 
     @property
     def _spool(self) -> str:
@@ -130,7 +139,8 @@ class TrackedRun:
     def _send(self, path: str, content: bytes) -> None:
         """Write an entry after all that wait. What does not get through is spooled at once."""
         self._waiting.append((path, content))
-        if self._flush():
+        self._flush()
+        if all(path != waiting for waiting, _ in self._waiting):
             return
         try:
             with suppress(AlreadyThere):
@@ -139,26 +149,37 @@ class TrackedRun:
         except Refusal as away:
             log.warning("%s waits in memory only: %s", path, away)
 
-    def _flush(self) -> bool:
-        """Write what waits, oldest first: whether nothing waits any more."""
-        while self._waiting:
-            path, content = self._waiting[0]
-            if not self._try(path, partial(self._write, path, content)):
-                return False
-            self._waiting.popleft()
-            if path in self._spooled:
-                self._spooled.discard(path)
-                with suppress(Refusal):  # sent once more when the run goes on, which does no harm
-                    self._store.delete(f"{self._spool}/{path}")
+    def _flush(self, *, files: bool = True) -> bool:
+        """Write what waits, oldest first: whether no points wait any more.
+
+        Files come after points and hold none of them up: they lie in a store of their own, for which this
+        process may lack a client, or the right to write.
+        """
+        points = [entry for entry in self._waiting if entry[0].startswith(_POINTS)]
+        others = [entry for entry in self._waiting if not entry[0].startswith(_POINTS)]
+        while points and self._pass_on(*points[0], AWAY):
+            points.pop(0)
+        while files and others and self._pass_on(*others[0], Exception):
+            others.pop(0)
+        self._waiting = [*points, *others]
+        return not points
+
+    def _pass_on(self, path: str, content: bytes, away: Away) -> bool:
+        if not self._try(path, partial(self._write, path, content), away):
+            return False
+        if path in self._spooled:
+            self._spooled.discard(path)
+            with suppress(Refusal):  # sent once more when the run goes on, which does no harm
+                self._store.delete(f"{self._spool}/{path}")
         return True
 
-    def _try(self, what: str, write: Callable[[], object]) -> bool:
+    def _try(self, what: str, write: Callable[[], object], away: Away = AWAY) -> bool:
         began = time.monotonic()
         if began < self._rests_until:
             return False
         try:
             write()
-        except AWAY as wrong:
+        except away as wrong:
             now = time.monotonic()
             if now - began > _LONG_S:
                 self._rests_until = now + _REST * (now - began)

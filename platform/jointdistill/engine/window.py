@@ -59,9 +59,10 @@ class Window:
         """The means of all reduced rows since the last report, by metric key."""
         rows, self._reduced = self._reduced, self._reduced[:0]
         terms = len(self._terms)
-        losses = torch.where(rows[:, terms : 2 * terms] > 0, rows[:, :terms], torch.nan).nanmean(0)
+        seen = torch.where(rows.isfinite(), rows, torch.nan)  # `finite_steps` tells how many were not
+        losses = torch.where(rows[:, terms : 2 * terms] > 0, seen[:, :terms], torch.nan).nanmean(0)
         weights = rows[:, 2 * terms : 3 * terms].mean(0)
-        trajectory, norm, finite, _ = rows[:, 3 * terms :].mean(0).tolist()
+        trajectory, norm, finite, _ = seen[:, 3 * terms :].nanmean(0).tolist()
         metrics = {f"loss/{term}": float(loss) for term, loss in zip(self._terms, losses, strict=True)}
         pairs = zip(self._terms, weights, strict=True)
         metrics |= {f"effective/{term}": float(w) for term, w in pairs if term.taught}  # labels weigh 1

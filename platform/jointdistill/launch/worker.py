@@ -37,7 +37,7 @@ from jointdistill.launch.work import Message, Note, Outcome, Picture, Work
 from jointdistill.nets.saved import DESCRIPTION, Model, save
 from jointdistill.store.base import AlreadyThere
 from jointdistill.store.objects import open_store
-from jointdistill.types import Stopped
+from jointdistill.types import Refusal, Stopped
 
 PICTURES = 6
 """Validation images that a picture shows."""
@@ -173,6 +173,11 @@ def decode(work: Work) -> tuple[Cache, Cache]:
     """
     data, tasks, folder = open_store(work.data), work.tasks, Path(work.launch.cache_folder)
     train, validation = (build_cache(data, work.card, split, tasks, folder) for split in ("train", "val"))
+    if both := {*train.keys}.intersection(validation.keys):
+        raise Refusal(
+            f"The frame '{min(both)}' is in train and in val: take it out of one, or give each frame its own "
+            "key."
+        )
     return train, validation
 
 

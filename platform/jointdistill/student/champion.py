@@ -23,15 +23,16 @@ class Verdict(NamedTuple):
 
 
 def judge(candidate: Model, champion: Model | None) -> Verdict:
-    """The alias moves iff both were trained on the same data, no task got worse by more than `NOISE`, and
-    Δm is above 0. A first version is champion."""
+    """The alias moves iff both were trained on the same data and scored on the same pixels, no task got worse
+    by more than `NOISE`, and Δm is above 0. A first version is champion."""
     if champion is None:
         return Verdict(True, "It is the first version.")
     if candidate.digest == champion.digest:
         return Verdict(True, "It has the champion's weights.")
-    if candidate.data != champion.data or set(candidate.tasks) != set(champion.tasks):
+    if candidate.data != champion.data or _counted(candidate) != _counted(champion):
         return Verdict(
-            False, "The champion learnt from other data or for other tasks: scores do not compare."
+            False,
+            "The champion learnt from other data, other tasks or in another range: scores do not compare.",
         )
     change = changes(champion.tasks, candidate.scores, champion.scores)
     gain = delta_m(change)
@@ -42,6 +43,11 @@ def judge(candidate: Model, champion: Model | None) -> Verdict:
         if by < -NOISE:
             return Verdict(False, f"{said}, but {task} got worse by {-by:.1%}.")
     return Verdict(gain > 0, f"{said}.")
+
+
+def _counted(model: Model) -> dict[str, tuple[float, ...]]:
+    """Task → which of its pixels a score counts."""
+    return {name: task.counted for name, task in model.tasks.items()}
 
 
 def changes(

@@ -50,6 +50,11 @@ class Task(Recipe, ABC):
         """The answer's unit, as a teacher's card must state it."""
         return ""
 
+    @property
+    def counted(self) -> tuple[float, ...]:
+        """What decides, beside the truth, which pixels a score counts: where it differs none compare."""
+        return ()
+
     def described_by(self, card: Card) -> Self:
         """The task with what only the data set knows filled in (its classes, say)."""
         return self

@@ -73,6 +73,11 @@ class Depth(Task):
         """`metre`."""
         return "metre"
 
+    @property
+    def counted(self) -> tuple[float, ...]:
+        """Its range."""
+        return self.min_m, self.max_m
+
     def decode(self, stored: NDArray[Any], card: Card) -> NDArray[np.float32]:
         """[1, H, W] metres from [H, W] integers (÷ the card's `depth_scale`, 0 unknown) or float metres."""
         if stored.ndim != 2:
@@ -146,10 +151,11 @@ class Depth(Task):
 
     def score(self, tally: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The usual errors of depth, over all known pixels of all images (Eigen et al., NeurIPS 2014).
+        Code that averages over images instead, as KITTI's does, prints smaller roots for the same answers.
 
         With d the answer, t the truth, g = log d − log t: abs_rel = mean |d − t| / t; rmse in metres;
-        rmse_log of g; silog = 100 · the standard deviation of g (KITTI); delta-n = share of pixels where
-        max(d / t, t / d) < 1.25ⁿ.
+        rmse_log of g; silog = 100 · the standard deviation of g, so over all images, a scale of each image's
+        own counts; delta-n = share of pixels where max(d / t, t / d) < 1.25ⁿ.
         """
         mean = {name: total / tally["pixels"] for name, total in tally.items()}
         variance = (mean["square_log"] - mean["log_error"].square()).clamp_min(0)

@@ -7,6 +7,7 @@ import inspect
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, final
 
 import torch
@@ -17,6 +18,8 @@ from jointdistill.recipe import describe
 from jointdistill.tasks.base import Task
 from jointdistill.teachers.base import Teacher, TeacherCard
 from jointdistill.types import Batch, Prediction, Refusal
+
+_PLAIN = (bool, int, float, str, tuple, type(None))
 
 
 @final
@@ -52,6 +55,11 @@ class ModuleTeacher(Teacher):
     def forward(self, batch: Batch) -> Prediction:
         """The module's answers. Raises `Refusal` where one is missing or of another shape than the task's."""
         answers = self._read(self.module((batch.image - self.mean) / self.std))
+        if not isinstance(answers, Mapping):
+            raise Refusal(
+                f"The teacher '{self._name}' answers with a {type(answers).__name__}: let its `read` return "
+                "a dict, task → tensor."
+            )
         for task, channels in self._channels.items():
             shape = tuple(answers[task].shape) if task in answers else ()
             if len(shape) != 4 or shape[:2] != (len(batch), channels):
@@ -63,11 +71,26 @@ class ModuleTeacher(Teacher):
 
 
 def _digest(module: nn.Module, card: TeacherCard, read: Callable[[Any], Mapping[str, Tensor]]) -> str:
-    weights = {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
+    # Copies: weights may be shared between layers, which safetensors refuses.
+    weights = {
+        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, value in module.state_dict().items()
+    }
     own = {type(part) for part in module.modules() if not type(part).__module__.startswith("torch.")}
-    code = [_code(read), *sorted(_code(kind) for kind in own)]
+    code = [_code(read), *_seen_by(read), *sorted(_code(kind) for kind in own), repr(module)]
     said = json.dumps([describe(replace(card, digest="")), code], sort_keys=True)
     return hashlib.sha256(said.encode() + save(weights)).hexdigest()
+
+
+def _seen_by(read: Any) -> list[str]:
+    """Plain values that a function uses and its source does not show."""
+    if isinstance(read, partial):
+        return [_code(read.func), repr((read.args, sorted(read.keywords.items()))), *_seen_by(read.func)]
+    if not inspect.isfunction(read):
+        return []
+    used = inspect.getclosurevars(read)
+    outside = {**used.globals, **used.nonlocals}
+    return [f"{name}={value!r}" for name, value in sorted(outside.items()) if isinstance(value, _PLAIN)]
 
 
 def _code(part: Any) -> str:

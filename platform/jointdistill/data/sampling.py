@@ -35,7 +35,7 @@ class Sampling(Recipe):
     (0.05 = 5 %). A task that is not named keeps all its labels; 0 leaves it none."""
     hold_out: bool = True
     """Keep the data set's feedback slice out of training. Switch it off only for runs without teachers, which
-    never listen to it."""
+    never listen to it, and whose students will not teach: they would be scored on what they have seen."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.labelled <= self.batch or self.batch < 1:

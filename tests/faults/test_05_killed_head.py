@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -29,12 +30,15 @@ def test_row_5_a_killed_head_costs_one_interval(tmp_path: Path, record_property)
     flags += ["--optimise.steps", str(STEPS), "--snapshot-every", str(EVERY)]
     database = tmp_path / "there" / "mlflow.db"
     track(tmp_path / "there")  # two that make its tables at the same time would each fail
+    snapshots = Snapshots(open_store(f"{tmp_path}/there"), "mine")
     with head() as environment:
         job(environment, "submit", "--no-wait", *SUBMIT, *flags)
         wait_for_steps(database)
+        while not snapshots.manifests():  # the test's own limit ends this
+            time.sleep(0.05)
         kill_all()
     begun = only_run(database, "small")
-    newest = Snapshots(open_store(f"{tmp_path}/there"), "mine").manifests()[0].step
+    newest = snapshots.manifests()[0].step
     assert newest < STEPS
     with head() as environment:
         submitted = job(environment, "submit", "--no-wait", *SUBMIT, *flags)

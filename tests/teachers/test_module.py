@@ -129,6 +129,20 @@ def test_its_digest_follows_what_its_source_does_not_show() -> None:
     assert ModuleTeacher(network(), card(), scaled(1.0), DEPTH).card.digest == digests[0]
 
 
+def test_its_digest_is_the_same_in_another_process() -> None:
+    """What an object shows of itself is often its address; a run that goes on would find another teacher."""
+
+    def by(out: torch.Tensor, held: object) -> dict[str, torch.Tensor]:
+        return {"depth": out}
+
+    def holding(held: object) -> Any:
+        return lambda out: by(out, held)
+
+    for read in (holding, lambda held: partial(by, held=held), lambda held: partial(by, held=(held, 1))):
+        one, other = (ModuleTeacher(network(), card(), read(object()), DEPTH).card.digest for _ in range(2))
+        assert one == other
+
+
 def test_weights_that_two_layers_share_are_no_trouble() -> None:
     tied = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1))
     tied[1].weight = tied[0].weight

@@ -19,8 +19,6 @@ from jointdistill.tasks.base import Task
 from jointdistill.teachers.base import Teacher, TeacherCard
 from jointdistill.types import Batch, Prediction, Refusal
 
-_PLAIN = (bool, int, float, str, tuple, type(None))
-
 
 @final
 class ModuleTeacher(Teacher):
@@ -85,12 +83,23 @@ def _digest(module: nn.Module, card: TeacherCard, read: Callable[[Any], Mapping[
 def _seen_by(read: Any) -> list[str]:
     """Plain values that a function uses and its source does not show."""
     if isinstance(read, partial):
-        return [_code(read.func), repr((read.args, sorted(read.keywords.items()))), *_seen_by(read.func)]
+        given = {**{str(place): value for place, value in enumerate(read.args)}, **read.keywords}
+        return [_code(read.func), *_texts(given), *_seen_by(read.func)]
     if not inspect.isfunction(read):
         return []
     used = inspect.getclosurevars(read)
-    outside = {**used.globals, **used.nonlocals}
-    return [f"{name}={value!r}" for name, value in sorted(outside.items()) if isinstance(value, _PLAIN)]
+    return _texts({**used.globals, **used.nonlocals})
+
+
+def _texts(values: Mapping[str, Any]) -> list[str]:
+    """The plain ones among named values. Others show an address, which is another in each process."""
+    return [f"{name}={value!r}" for name, value in sorted(values.items()) if _is_plain(value)]
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, tuple):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str)
 
 
 def _code(part: Any) -> str:

@@ -7,14 +7,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from mlflow import MlflowClient
 
 from jointdistill.distill.channel_wise import ChannelWise
+from jointdistill.engine.branch import go_on_from
+from jointdistill.engine.ranks import Ranks
 from jointdistill.engine.retention import tidy
 from jointdistill.engine.snapshot import Snapshots
 from jointdistill.experiment import Experiment, Optimise
 from jointdistill.launch.run import run
+from jointdistill.launch.settle import settle
 from jointdistill.launch.work import Note, Outcome
+from jointdistill.launch.worker import build
 from jointdistill.nets.joint import Joint
 from jointdistill.store.objects import open_store
 from jointdistill.trajectory.own_past import OwnPast
@@ -84,11 +89,16 @@ def test_another_memory_is_not_taken_over(folder: Path, first: Outcome) -> None:
 
 
 def test_connectors_do_not_go_to_the_loss_that_stands_in_their_place(folder: Path) -> None:
-    losses = ChannelWise("depth", "encoder"), ChannelWise("segmentation", "decoder")
+    losses = ChannelWise("depth", "decoder"), ChannelWise("segmentation", "decoder")
     go(folder, "connected", distil=losses)
-    notes: list[str] = []
-    go(folder, "exchanged", notes, origin="connected@10", distil=losses[::-1])
-    assert any(note.endswith("with its student, trajectory 1.") for note in notes)
+    for distil, taken_over in ((losses, True), (losses[::-1], False)):
+        work = settle(replace(experiment(folder), distil=distil), small.launch(folder)).work
+        parts = build(work, Ranks(torch.device("cpu")), lambda message: None).parts
+        fresh = [parameter.detach().clone() for parameter in parts.objective.parameters()]
+        assert len(fresh) == 4  # a weight and a bias each
+        go_on_from("connected@10", parts, open_store(work.storage), work.card.fingerprint)
+        pairs = zip(parts.objective.parameters(), fresh, strict=True)
+        assert any(not torch.equal(now, before) for now, before in pairs) is taken_over
 
 
 def test_mlflow_knows_where_it_came_from(folder: Path, first: Outcome) -> None:

@@ -48,6 +48,20 @@ def test_an_objective_that_nobody_knows_yet_is_an_empty_axis(tmp_path: Path) -> 
     }  # fmt: skip
 
 
+def test_what_mattered_is_what_made_trials_differ_and_not_only_bad(tmp_path: Path) -> None:
+    """Two of twelve are bad by the temperature alone, while all of them differ by the gain."""
+    points = [
+        {"weighting.gain": 0.25 + number / 10, "weighting.temperature": 0.5 + (number * 5 % 12) / 20}
+        for number in range(12)
+    ]
+    courses = [
+        Course(f"told-{number:03d}", point, f"told-{number:03d}", {40: {"delta_m": point["weighting.gain"]}})
+        for number, point in enumerate(points)
+    ]
+    sweep = stub.sweep(tmp_path, "told", trials=12, scheduler=Fifo())
+    assert Report(sweep, courses).importance()["weighting.gain"] > 0.8
+
+
 def test_the_front_is_drawn_of_finished_trials_as_they_ended(tmp_path: Path) -> None:
     sweep = stub.sweep(tmp_path, "told", trials=16, scheduler=Fifo(4), objectives=BOTH)
     beaten = course(9, {40: {"delta_m": 0.0, "images_per_s": 1.0}})

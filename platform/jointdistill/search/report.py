@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import optuna
+from optuna.importance import FanovaImportanceEvaluator
 from rich.box import SIMPLE
 from rich.table import Table
 
@@ -88,13 +89,13 @@ class Report:
     def importance(self, place: int = 0) -> dict[str, float]:
         """How much of what differs between trials, where they compare, is due to each knob (fANOVA, Hutter et
         al., ICML 2014); nothing for populations, whose knobs move, or for too few trials."""
-        study = self._study(place)
+        study, judge = self._study(place), FanovaImportanceEvaluator(seed=0)
         if self.sweep.scheduler.clones or len(study.trials) < ENOUGH:
             return {}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
-                return optuna.importance.get_param_importances(study)
+                return optuna.importance.get_param_importances(study, evaluator=judge)
             except (ValueError, RuntimeError):  # all trials are worth the same
                 return {}
 

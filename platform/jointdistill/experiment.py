@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -24,7 +23,7 @@ from jointdistill.recipe import Recipe, describe, digest
 from jointdistill.tasks.base import Task
 from jointdistill.teachers.base import TeacherRecipe
 from jointdistill.trajectory.base import TrajectoryRecipe
-from jointdistill.types import JSON, Refusal
+from jointdistill.types import JSON, Refusal, refuse_odd_name
 from jointdistill.weighting.base import WeightingRecipe
 
 
@@ -105,6 +104,7 @@ class Experiment:
     """Of first weights, order of images and views."""
 
     def __post_init__(self) -> None:
+        refuse_odd_name("--name", self.name)
         if not self.tasks:
             raise Refusal(
                 f"The experiment '{self.name}' has no task: name at least one, such as depth=Depth()."
@@ -213,7 +213,7 @@ class Launch:
     deterministic: bool = False
     """Only deterministic algorithms: slower on CUDA, equal bits on every run."""
     report_every: int = 20
-    """Steps between two reports."""
+    """Steps between two reports, each at the next multiple of ten."""
     evaluate_every: int = 0
     """Steps between two evaluations on the validation split; 0: only at the end."""
     snapshot_every: int = 200
@@ -261,8 +261,8 @@ class Launch:
 
     def __post_init__(self) -> None:
         for flag, name in (("--run", self.run), ("--register", self.register)):
-            if not re.fullmatch(r"[\w.-]*", name):
-                raise Refusal(f"{flag} '{name}' is no name: use letters, digits, '.', '_' and '-'.")
+            if name:
+                refuse_odd_name(flag, name)
         if self.workers < 0:
             raise Refusal(f"--workers {self.workers} is no number of workers: give 0 (this process) or more.")
         if not 0 <= self.fewest <= self.workers:

@@ -7,6 +7,7 @@ It only describes: a process that hands such things on needs no torch, which tak
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -33,6 +34,12 @@ class Refusal(Exception):
 
 class Diverged(Refusal):
     """Training led nowhere: the same run would do the same again."""
+
+
+def refuse_odd_name(flag: str, name: str) -> None:
+    """Names become folders, addresses (NAME@STEP) and parts of MLflow's queries."""
+    if not re.fullmatch(r"[\w.-]+", name):
+        raise Refusal(f"{flag} '{name}' is no name: use letters, digits, '.', '_' and '-'.")
 
 
 class Stopped(BaseException):

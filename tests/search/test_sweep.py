@@ -53,6 +53,8 @@ def test_there_are_the_methods_that_the_page_names() -> None:
     [
         ({"space": {}}, "turns no knob"),
         ({"space": {"weighting.gian": Uniform(0, 1)}}, "did you mean 'gain'"),
+        ({"name": "my sweep"}, "--name 'my sweep' is no name"),
+        ({"name": "gains.at-40"}, "'.at-' marks the runs of clones"),
         ({"trials": 0}, "--trials must be at least 1"),
         ({"hours": -1.0}, "--hours and --gpu-hours numbers of at least 0"),
         ({"gpu_hours": -1.0}, "--hours and --gpu-hours numbers of at least 0"),
@@ -205,10 +207,10 @@ def test_whole_trials_are_judged_as_often_as_asked() -> None:
 
 
 def test_asha_halves_at_powers_of_its_reduction() -> None:
-    assert Asha().rungs(900) == (150, 750, 900)
+    assert Asha().rungs(900) == (150, 600, 900)
     assert Asha(grace=50, reduction=2).rungs(300) == (50, 100, 200, 300)
     assert Asha(grace=500).rungs(300) == (300,)
-    assert Asha().expected_steps(900, 16) == 16 * 150 + 3 * 600 + 1 * 150
+    assert Asha().expected_steps(900, 16) == 16 * 150 + 4 * 450 + 1 * 300
 
 
 def test_a_population_meets_at_even_steps() -> None:

@@ -15,6 +15,7 @@ from jointdistill.launch.stop import StopSign
 from jointdistill.search import tuning
 from jointdistill.search.conduct import prepare
 from jointdistill.search.ending import Ending
+from jointdistill.search.estimate import estimate
 from jointdistill.search.plan import Plan
 from jointdistill.search.tuning import Share
 from jointdistill.types import Refusal
@@ -72,6 +73,17 @@ def test_gpus_say_how_many_trials_run(
 def test_trials_on_workers_may_lie_across_machines(plan: Plan) -> None:
     share = Share()
     assert at_once(on_gpus(plan, share, workers=3), share, {"GPU": 4.0}, {"GPU": 2.0}) == 2
+
+
+def test_a_dry_run_counts_on_what_this_machine_has_room_for(tmp_path: Path) -> None:
+    sweep = stub.sweep(tmp_path, "guessed", trials=3)
+    with patch("jointdistill.search.estimate.cores", return_value=16):
+        table = estimate(sweep, small.launch(tmp_path), Share(cpus=2.0))
+    said = " ".join(str(cell) for column in table.columns for cell in column.cells)
+    assert "with 3 trials at once" in said  # eight would have room, and there are three
+    with patch("jointdistill.search.estimate.cores", return_value=4):
+        table = estimate(sweep, small.launch(tmp_path), Share(cpus=2.0))
+    assert "with 2 trials at once" in " ".join(str(cell) for column in table.columns for cell in column.cells)
 
 
 def test_half_a_gpu_is_what_a_trial_occupies(plan: Plan) -> None:

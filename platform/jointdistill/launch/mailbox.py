@@ -168,22 +168,25 @@ class Postman:
             if insisted:
                 continue
             if self._sign.entered:  # else nobody hears it who could end the block
-                self._hopeless = ray.get(self._mailbox.hopeless.remote())
-            if self._hopeless or (told and ray.get(self._mailbox.waits.remote())):
+                self._hopeless = self._ask(self._mailbox.hopeless)
+            if self._hopeless or (told and self._ask(self._mailbox.waits)):
                 self._sign.insist()
                 insisted = True
 
     def _bring(self) -> None:
-        try:
-            messages = ray.get(self._mailbox.collect.remote())
-        except ray.exceptions.RayError as gone:
-            self._failed = self._failed or gone
-            return
-        for message in messages:
+        for message in self._ask(self._mailbox.collect) or []:
             try:
                 self._receive(message)
             except Exception as failed:
                 self._failed = self._failed or failed
+
+    def _ask(self, method: Any) -> Any:
+        """What the mailbox answers; None where it is gone."""
+        try:
+            return ray.get(method.remote())
+        except ray.exceptions.RayError as gone:
+            self._failed = self._failed or gone
+            return None
 
 
 class StopBell:

@@ -19,7 +19,7 @@ from typing import Any, cast
 import tyro
 import yaml
 
-from jointdistill.types import Refusal
+from jointdistill.types import Refusal, refuse_odd_name
 
 ROOT = Path(__file__).parents[3]
 RUNTIME_ENV = ROOT / "cluster" / "runtime-env.yaml"
@@ -120,8 +120,8 @@ def _refuse_unfit(submission: Submission) -> None:
         raise Refusal(f"'{script}' is no job of this folder: name one of jobs/, such as jobs/distill.py.")
     if min(submission.cpus, submission.memory_gb) < 0:
         raise Refusal("--cpus and --memory-gb cannot be below 0.")
-    if not re.fullmatch(r"[\w.-]*", submission.name):
-        raise Refusal(f"--name '{submission.name}' is no name: use letters, digits, '.', '_' and '-'.")
+    if submission.name:
+        refuse_odd_name("--name", submission.name)
 
 
 def _client(address: str) -> Any:

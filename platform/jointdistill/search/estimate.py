@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import torch
 from rich.table import Table
 
 from jointdistill.cores import cores
@@ -13,7 +14,7 @@ from jointdistill.recipe import describe
 from jointdistill.search.conduct import prepare
 from jointdistill.search.searchers.base import Search
 from jointdistill.search.sweep import Sweep
-from jointdistill.search.tuning import Share
+from jointdistill.search.tuning import Share, room
 
 PROBED = 20
 """Steps that are tried."""
@@ -29,7 +30,8 @@ def estimate(sweep: Sweep, launch: Launch, share: Share) -> Table:
     step_s = probe(work, replace(work.launch, device=launch.device), PROBED).step_s
     trials = sweep.searcher.trials(Search(sweep.space, sweep.ranked_by, sweep.trials, sweep.seed))
     steps = sweep.scheduler.expected_steps(sweep.steps, trials)
-    at_once = share.at_once or max(1, int(cores() / max(work.launch.workers, share.cpus)))
+    there = torch.cuda.device_count() if plan.gpus else cores()
+    at_once = min(trials, share.at_once or max(1, room(plan, share, [there])))
     hours = steps * step_s / 3600
     rows = {
         "sweep": sweep.name,

@@ -12,6 +12,7 @@ from jointdistill.launch.settle import Settled
 from jointdistill.launch.stop import StopSign
 from jointdistill.launch.work import Message, Outcome, Work
 from jointdistill.search.space import Point, Space, turned
+from jointdistill.search.sweep import CLONE
 from jointdistill.store.base import Store
 from jointdistill.store.objects import open_store
 from jointdistill.types import JSON
@@ -31,7 +32,7 @@ class Place:
 
 def trial_of(run: str) -> str:
     """The trial whose run it is: a clone begins another run of the same trial."""
-    return run.split(".at-", maxsplit=1)[0]
+    return run.split(CLONE, maxsplit=1)[0]
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,8 @@ class Record:
                     self._waiting.setdefault(posted.run, []).append(posted)
         for run in [*self._waiting]:
             if record := self._of(run):
-                self._write_of(record, self._waiting.pop(run))
+                self._write_of(record, self._waiting[run])  # a report that is told twice is one
+                del self._waiting[run]
 
     def _write_of(self, record: TrackedRun, told: list[Said | Paused]) -> None:
         """What a run has told since the last time, its reports in one batch."""
@@ -95,8 +96,8 @@ class Record:
                 record.picture(f"{picture.name}-{picture.step:06d}.png", picture.png)
         for paused in told:
             if isinstance(paused, Paused) and (paused.run, paused.step) not in self._paused:
-                self._paused.add((paused.run, paused.step))
                 self._pause(record, paused)
+                self._paused.add((paused.run, paused.step))
 
     def _pause(self, record: TrackedRun, paused: Paused) -> None:
         answer, cost = paused.answer, self._cost.setdefault(paused.run, {})

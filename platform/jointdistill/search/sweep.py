@@ -14,7 +14,10 @@ from jointdistill.search.schedulers.fifo import Fifo
 from jointdistill.search.searchers.base import SearcherRecipe
 from jointdistill.search.searchers.random import Random
 from jointdistill.search.space import Range, refuse_unfit, turned
-from jointdistill.types import JSON, Refusal
+from jointdistill.types import JSON, Refusal, refuse_odd_name
+
+CLONE = ".at-"
+"""Marks the runs of clones: TRIAL.at-STEP."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,9 @@ class Sweep:
     """Of the points; the experiment has its own."""
 
     def __post_init__(self) -> None:
+        refuse_odd_name("--name", self.name)
+        if CLONE in self.name:
+            raise Refusal(f"--name '{self.name}': '{CLONE}' marks the runs of clones, so leave it out.")
         if not self.space:
             raise Refusal(f"The sweep '{self.name}' turns no knob: give its space at least one.")
         if self.trials < 1 or not all(0 <= limit < math.inf for limit in (self.hours, self.gpu_hours)):

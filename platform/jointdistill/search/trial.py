@@ -24,6 +24,7 @@ from jointdistill.search.plan import Place, Plan, trial_of
 from jointdistill.search.postbox import Post
 from jointdistill.search.posts import Begun, Paused, Posted, Said
 from jointdistill.search.space import Point
+from jointdistill.search.sweep import CLONE
 from jointdistill.store.base import Store
 from jointdistill.types import Diverged, Refusal, StepReport, Stopped
 
@@ -105,7 +106,7 @@ class Trial:
         """Stand where this trial stood; or, a clone, go on from where another one stands."""
         if trial_of(there.run) != self._name:
             origin = f"{there.run}@{find(self._plan.store, f'{there.run}@{there.step}')[1].name}"
-            there = Place(f"{self._name}.at-{there.step}", there.step, origin)
+            there = Place(f"{self._name}{CLONE}{there.step}", there.step, origin)
         self._place = there
         self._settled = self._plan.settle(self._point, there)
 

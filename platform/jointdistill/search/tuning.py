@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,24 +116,34 @@ def _occupied(plan: Plan, share: Share, at_once: int) -> Any:
     return tune.PlacementGroupFactory([{"CPU": share.cpus, **gpu}])
 
 
+def room(plan: Plan, share: Share, of_nodes: Sequence[float]) -> int:
+    """How many trials machines with so many GPUs each, or without GPUs so many CPUs, have room for."""
+    each = _each(plan, share)
+    if plan.settled.work.launch.workers:
+        return int(sum(of_nodes) / each)
+    return sum(int(has / each) for has in of_nodes)  # a trial in one process cannot lie across machines
+
+
+def _each(plan: Plan, share: Share) -> float:
+    return plan.settled.work.launch.workers or (share.gpus if plan.gpus else share.cpus)
+
+
 def _at_once(plan: Plan, share: Share, trials: int) -> int:
     """How many trials run at a time: more would wait for each other's workers without end."""
     import ray
 
-    launch = plan.settled.work.launch
     if autoscales():
         return share.at_once or trials
     kind = "GPU" if plan.gpus else "CPU"
-    each = launch.workers or (share.gpus if plan.gpus else share.cpus)
     of_nodes = [node["Resources"].get(kind, 0.0) for node in ray.nodes() if node["Alive"]]
-    # A trial in one process cannot lie across machines.
-    there = sum(of_nodes) if launch.workers else max(of_nodes, default=0.0)
-    if there < each:
-        where = "the cluster" if launch.workers else "no machine of the cluster"
-        has = f"has {there:g}" if launch.workers else f"has more than {there:g}"
+    there = room(plan, share, of_nodes)
+    if not there:
+        if plan.settled.work.launch.workers:
+            have = f"the cluster has {sum(of_nodes):g}"
+        else:
+            have = f"no machine of the cluster has more than {max(of_nodes, default=0.0):g}"
         raise Refusal(
-            f"A trial asks for {each:g} {kind}s and {where} {has}: lower --{kind.lower()}s or --workers, or "
-            "add nodes."
+            f"A trial asks for {_each(plan, share):g} {kind}s and {have}: lower --{kind.lower()}s or "
+            "--workers, or add nodes."
         )
-    room = sum(of_nodes) / each if launch.workers else sum(int(has / each) for has in of_nodes)
-    return share.at_once or max(1, int(room))
+    return share.at_once or there

@@ -89,7 +89,7 @@ class Turns:
         self.writer.snapshots.store = self.store
         self.loop.loader.stream = self.batches  # type: ignore[method-assign]
         self.loop.keeper.snapshot = self.snapshot  # type: ignore[method-assign]
-        self.loop._listen = lambda teachers: None  # type: ignore[method-assign]  # it would fall into one block
+        self.loop._listen = lambda: None  # type: ignore[method-assign]  # it would fall into one block
 
     def batches(self, start: int, stop: int, *, pin: bool = False) -> Iterator[Batch]:
         """The loop is at work while this generator waits to be asked for more."""
@@ -144,7 +144,7 @@ def measure(
     loop.resume()
     turns = Turns(loop, order)
     turns.begin()
-    loop.run({})
+    loop.run()
     return {
         "parameters": sum(value.numel() for value in loop.parts.student.parameters()),
         "images_a_step": batch,

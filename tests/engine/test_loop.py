@@ -7,15 +7,20 @@ import pytest
 import torch
 
 from jointdistill.data.format import write_set
+from jointdistill.data.loader import Share, in_order
+from jointdistill.engine import keeper, loop
+from jointdistill.engine.evaluate import evaluate
 from jointdistill.engine.ranks import Ranks
 from jointdistill.engine.resume import student_weights
+from jointdistill.engine.step import train_step
 from jointdistill.experiment import Optimise
-from jointdistill.launch.settle import settle
+from jointdistill.launch.settle import model_files, settle
 from jointdistill.launch.work import Note, Outcome, Picture, Work
-from jointdistill.launch.worker import build, live
+from jointdistill.launch.worker import build, live, put_together
+from jointdistill.nets.saved import load
 from jointdistill.store.objects import open_store
 from jointdistill.trajectory.own_past import OwnPast
-from jointdistill.types import Card, Refusal, StepReport
+from jointdistill.types import Card, Diverged, Refusal, StepReport, Stopped
 from jointdistill.weighting.none import LabelsOnly
 from tests.engine import small
 
@@ -215,6 +220,47 @@ def test_a_teacher_that_turns_nan_is_left_out_and_the_run_goes_on(tmp_path, monk
     (note, _) = [message.text for message in messages if isinstance(message, Note)]
     assert note.startswith("Up to step 10 a loss, or a teacher's answer, was not finite on some images")
     assert ", ".join(first_images[:8]) in note
+
+
+def test_one_bad_step_after_a_resume_does_not_end_a_run(tmp_path, monkeypatch):
+    work = small.work(tmp_path)
+    with pytest.raises(Stopped):
+        live(replace(work, until=19), lambda message: None)
+    monkeypatch.setattr(loop, "train_step", _without_gradient)
+    said = reports(work)
+    assert said[20, "finite_steps"] == 0.9  # nine of the ten came before the stop
+
+
+def test_an_interval_without_a_gradient_ends_a_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "train_step", _without_gradient)
+    with pytest.raises(Diverged, match=r"^No gradient was finite in the 10 steps before step 10:"):
+        live(small.work(tmp_path), lambda message: None)
+
+
+def _without_gradient(batch, parts):
+    return replace(train_step(batch, parts), finite=torch.tensor(False))
+
+
+def test_a_rungs_snapshot_is_written_once(tmp_path, monkeypatch):
+    taken = []
+    take = keeper.take
+    monkeypatch.setattr(keeper, "take", lambda parts: taken.append(parts.step) or take(parts))
+    with pytest.raises(Stopped, match="after step 10, with a snapshot"):
+        live(replace(small.work(tmp_path), until=10), lambda message: None)
+    assert taken == [10]
+
+
+def test_what_is_exported_is_what_was_scored_whatever_it_trained_in(tmp_path):
+    optimise = Optimise(steps=20, learning_rate=5e-3, precision="bfloat16")
+    work = small.work(tmp_path, optimise=optimise)
+    outcome = live(work, lambda message: None)
+    _, network = load(model_files(open_store(work.storage), work.run), "student")
+    examiner = put_together(work, Ranks(torch.device("cpu")), lambda message: None).examiner
+    cache, tasks = examiner.validation, examiner.parts.tasks
+    batches = in_order(cache, tasks, {task: cache.has(task).nonzero()[0] for task in tasks}, Share())
+    network.eval()
+    found = evaluate(lambda batch: network(batch.image), batches, tasks, examiner.parts.ranks)
+    assert found.scores == outcome.scores
 
 
 def test_the_outcome_is_published_with_the_model(tmp_path):

@@ -11,17 +11,18 @@ import torch
 from torch import nn
 
 from jointdistill.data.sampling import Sampling
-from jointdistill.engine.evaluate import supervised_losses
+from jointdistill.engine.evaluate import evaluate
 from jointdistill.engine.ranks import Ranks
 from jointdistill.engine.remember import Replay
 from jointdistill.launch.worker import build, live, put_together
 from jointdistill.nets.joint import Joint
+from jointdistill.nets.way import Moment
 from jointdistill.store.base import Store
 from jointdistill.store.objects import open_store
 from jointdistill.tasks.base import Task
 from jointdistill.teachers.base import Teacher, TeacherCard, TeacherRecipe
 from jointdistill.teachers.module import ModuleTeacher
-from jointdistill.teachers.registered import Registered
+from jointdistill.teachers.registered import Registered, RegisteredTeacher
 from jointdistill.trajectory.teacher_way import TeacherWay
 from jointdistill.types import StepReport
 from jointdistill.weighting.none import LabelsOnly
@@ -85,7 +86,9 @@ def with_a_way(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_teachers_way_is_replayed_on_the_students_images_and_scored_on_its_slice(with_a_way: Path) -> None:
+def test_a_teachers_way_is_replayed_on_the_students_images_and_scored_on_its_slice(
+    with_a_way: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     recipe = TeacherWay(grid=(8, 16), points=8)
     teachers = {"depth": Registered(str(with_a_way / "teacher"))}
     teachers["segmentation"] = Registered(str(with_a_way / "teachers" / "segmentation"))
@@ -98,14 +101,16 @@ def test_a_teachers_way_is_replayed_on_the_students_images_and_scored_on_its_sli
     anchors = Replay(examiner, layout).of(teacher, tasks)
     assert [anchor.step for anchor in anchors] == [5, 10, 20]
     for anchor, moment in zip(anchors, teacher.way, strict=True):
-        with teacher.at(moment):
-            batches = examiner._batches(examiner.train, {"depth": examiner.slices.feedback["depth"]})
-            assert anchor.loss == supervised_losses(teacher, batches, tasks, ALONE)
+        batches = examiner._batches(examiner.train, {"depth": examiner.slices.feedback["depth"]})
+        assert anchor.loss == evaluate(teacher.at(moment), batches, tasks, ALONE).losses
         assert anchor.records.known[torch.from_numpy(examiner.slices.train)].all()
 
     said = metrics(work)
     assert said["trajectory/anchor/depth"] in (0.0, 1.0, 2.0)
     kept = [*open_store(work.storage).list(f"trajectories/{teacher.card.digest}")]
     assert len(kept) == 3 + 3 + 1  # parts, manifests, index
-    again = build(work, ALONE, lambda message: None)  # reads what lies there
+    fetched: list[Moment] = []
+    monkeypatch.setattr(RegisteredTeacher, "at", lambda teacher, moment: fetched.append(moment))
+    again = build(work, ALONE, lambda message: None)
     assert again.resume()
+    assert not fetched  # what lies there is not asked for again

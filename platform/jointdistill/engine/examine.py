@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import cast
 
 from jointdistill.data.cache import Cache
 from jointdistill.data.loader import in_order
 from jointdistill.data.sampling import Rows, Slices
-from jointdistill.engine.evaluate import Scores, evaluate, supervised_losses
+from jointdistill.engine.evaluate import Report, Scores, evaluate
 from jointdistill.engine.parts import Parts
 from jointdistill.recipe import describe, digest
 from jointdistill.store.base import AlreadyThere, Missing, Store
@@ -19,15 +19,6 @@ from jointdistill.tasks.base import Task
 from jointdistill.teachers.base import TeacherCard
 from jointdistill.types import Batch, Feedback, Prediction, Refusal, State
 from jointdistill.weighting.base import Need
-
-
-@dataclass(frozen=True)
-class Report:
-    """A teacher on the feedback slice."""
-
-    scores: Scores
-    losses: dict[str, float]
-    """Task → supervised loss."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +53,7 @@ class Examiner:
         key = self._key(digest, heard, tasks)
         report = self._remembered(key)
         if report is None:
-            report = self._examine(teacher, heard, tasks)
+            report = evaluate(teacher, self._batches(self.train, heard), tasks, self.parts.ranks)
             self._remember(key, report)
         return report
 
@@ -82,32 +73,24 @@ class Examiner:
 
     def feedback(self, teachers: Mapping[str, Report]) -> Feedback:
         """The student beside its teachers, as weightings and trajectories hear it."""
-        with as_exported(self.parts):
-            losses = supervised_losses(
-                self._student,
-                self._batches(self.train, self.slices.feedback),
-                self.parts.tasks,
-                self.parts.ranks,
-            )
+        losses = self._examine_student(self.train, self.slices.feedback).losses
         return Feedback(self.parts.step, losses, {name: report.losses for name, report in teachers.items()})
 
     def validation_scores(self) -> Scores:
         """The student on the validation split."""
         labels = {task: self.validation.has(task).nonzero()[0] for task in self.parts.tasks}
-        with as_exported(self.parts):
-            batches = self._batches(self.validation, labels)
-            return evaluate(self._student, batches, self.parts.tasks, self.parts.ranks)
+        return self._examine_student(self.validation, labels).scores
 
-    def _student(self, batch: Batch) -> Prediction:
-        with self.parts.autocast():
-            return self.parts.student(batch.image)  # type: ignore[no-any-return]
-
-    def _examine(
-        self, teacher: Callable[[Batch], Prediction], heard: Mapping[str, Rows], tasks: Mapping[str, Task]
-    ) -> Report:
-        ranks = self.parts.ranks
-        scores = evaluate(teacher, self._batches(self.train, heard), tasks, ranks)
-        return Report(scores, supervised_losses(teacher, self._batches(self.train, heard), tasks, ranks))
+    def _examine_student(self, cache: Cache, labels: Mapping[str, Rows]) -> Report:
+        """In float32 whatever it trains in, since that is what is exported."""
+        parts = self.parts
+        with parts.as_exported():
+            return evaluate(
+                lambda batch: parts.student(batch.image),
+                self._batches(cache, labels),
+                parts.tasks,
+                parts.ranks,
+            )
 
     def _batches(self, cache: Cache, labels: Mapping[str, Rows]) -> Iterator[Batch]:
         for batch in in_order(cache, self.parts.tasks, labels, self.parts.ranks.share):
@@ -138,20 +121,6 @@ class Examiner:
             with suppress(AlreadyThere):
                 content = json.dumps({"scores": report.scores, "losses": report.losses}, indent=2)
                 self.store.put(key, content.encode())
-
-
-@contextmanager
-def as_exported(parts: Parts) -> Iterator[None]:
-    """The student as it would be exported: its average where one is kept, in evaluation mode."""
-    parts.student.eval()
-    if parts.average:
-        parts.average.swap()
-    try:
-        yield
-    finally:
-        if parts.average:
-            parts.average.swap()
-        parts.student.train()
 
 
 def refuse_weak(teacher: str, scores: Scores, floors: Mapping[str, float], tasks: Mapping[str, Task]) -> None:

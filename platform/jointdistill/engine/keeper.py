@@ -168,10 +168,13 @@ class Keeper:
         self._warned = warned
 
     def _stop(self, step: int) -> NoReturn:
-        self.snapshot(wait=True)
-        self.outside.writer.wait()
+        writer, ranks = self.outside.writer, self.parts.ranks
+        writer.wait()
+        if self._anywhere(ranks.first and writer.published != step):  # else one was due here anyway
+            self.snapshot(wait=True)
+            writer.wait()
         self._tell()
-        kept = self.outside.writer.published == step
+        kept = writer.published == step
         raise Stopped(f"after step {step}, {'with a' if kept else 'without a new'} snapshot")
 
     def _anywhere(self, here: bool) -> bool:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from typing import cast
+from typing import NoReturn, cast
 
 from jointdistill.data.loader import Loader
-from jointdistill.engine.evaluate import Scores
-from jointdistill.engine.examine import Examiner, Report
+from jointdistill.engine.evaluate import Report, Scores
+from jointdistill.engine.examine import Examiner
 from jointdistill.engine.keeper import Keeper, Outside
 from jointdistill.engine.parts import Parts
 from jointdistill.engine.step import train_step
@@ -34,22 +34,24 @@ class Loop:
         self._anchors = anchor_steps(self.steps, parts.experiment.anchors)
         self._recent: list[Step] = []
         self.keeper = Keeper(parts, loader, self.window, outside)
+        self.teachers: dict[str, Report] = {}
+        """How they do on the feedback slice; see `Examiner.teachers`."""
         self.heard = False
         """Whether weighting and trajectory know how the student does."""
         self._since = time.perf_counter()
         self._reported = 0
 
-    def run(self, teachers: dict[str, Report]) -> Scores:
+    def run(self) -> Scores:
         """Train from where the parts stand to the last step: the validation scores of the student."""
         if not self.heard:
-            self._listen(teachers)
+            self._listen()
         self._since, self._reported = time.perf_counter(), self.parts.step
         device = self.parts.ranks.device
         for batch in self.loader.stream(self.parts.step, self.steps, pin=device.type == "cuda"):
             step = train_step(batch.to(device), self.parts)
             self.window.add(step)
             self._recent.append(step)
-            self._after(self.parts.step, teachers)
+            self._after(self.parts.step)
             self.outside.alive(self.parts.step)
             self.keeper.heed(self.parts.step)
         return self.examiner.validation_scores()
@@ -59,7 +61,7 @@ class Loop:
         self.heard = self.keeper.resume()
         return self.heard
 
-    def _after(self, step: int, teachers: dict[str, Report]) -> None:
+    def _after(self, step: int) -> None:
         """What is due after a step, in this order."""
         last = step == self.steps
         if step % STEPS == 0 or last:
@@ -68,24 +70,23 @@ class Loop:
         if step % self.loader.steps_per_epoch == 0:
             for source in self.parts.trajectory:
                 source.merge(self.parts.ranks.gather)
-            self._listen(teachers)
+            self._listen()
         if _crossed(step, self.launch.report_every) or last:
             self._report(step)
         if step in self._anchors:
             self.outside.anchors.keep(step)
-        if self.launch.evaluate_every and step % self.launch.evaluate_every == 0 and not last:
-            self._send(step, _keys("val", self.examiner.validation_scores()))
-        if step == self.outside.until and not last:
+        at_rung, due = step == self.outside.until, self.launch.evaluate_every
+        if (at_rung or (due and step % due == 0)) and not last:
             scores = _keys("val", self.examiner.validation_scores())
-            self._send(step, scores | {"teacher_s": self.parts.asking.read()})
+            self._send(step, scores | ({"teacher_s": self.parts.asking.read()} if at_rung else {}))
         if step % self.launch.snapshot_every == 0 or last:
             self.keeper.snapshot(wait=last)
 
-    def _listen(self, teachers: dict[str, Report]) -> None:
+    def _listen(self) -> None:
         """Tell weighting and trajectory how the student does on the feedback slice."""
         if not any(len(rows) for rows in self.examiner.slices.feedback.values()):
             return
-        feedback = self.examiner.feedback(teachers)
+        feedback = self.examiner.feedback(self.teachers)
         self.keeper.losses = {task: loss for task, loss in feedback.student.items() if math.isfinite(loss)}
         self.parts.weighting.observe(feedback)
         for source in self.parts.trajectory:
@@ -96,10 +97,12 @@ class Loop:
 
     def _report(self, step: int) -> None:
         recent, self._recent = self._recent, []
+        steps = len(self.window)
         metrics = self.window.report() | self.parts.weighting.log()
         if metrics["unsound_images"]:  # the same on every rank
             self._name_unsound(step, recent)
-        self._refuse_divergence(recent)
+        if metrics["finite_steps"] == 0 and steps >= min(STEPS, self.steps):
+            self._refuse_divergence(steps, recent)
         for source in self.parts.trajectory:
             metrics |= source.log()
         now = time.perf_counter()
@@ -118,20 +121,20 @@ class Loop:
         everybody = self.parts.ranks.gather(({}, {"keys": mine}))
         if self.parts.ranks.first:
             keys = sorted({key for _, said in everybody for key in cast("list[str]", said["keys"])})
+            named = f": {_some(keys)}" if keys else ""  # none of those that came before the run went on
             self.outside.note(
                 f"Up to step {step} a loss, or a teacher's answer, was not finite on some images and was "
-                f"left out there: {_some(keys)}."
+                f"left out there{named}."
             )
 
-    def _refuse_divergence(self, recent: list[Step]) -> None:
+    def _refuse_divergence(self, steps: int, recent: list[Step]) -> NoReturn:
         """Steps with a non-finite gradient were left out; a whole interval of them ends the run."""
-        if recent and not any(bool(step.finite) for step in recent):
-            unsound = _unsound(recent)
-            named = f" (images {_some(unsound)})" if unsound else ""
-            raise Diverged(
-                f"No gradient was finite in the {len(recent)} steps before step {self.parts.step}{named}: "
-                "lower --optimise.learning-rate, or look at these images and their teachers' answers."
-            )
+        unsound = _unsound(recent)
+        named = f" (images {_some(unsound)})" if unsound else ""
+        raise Diverged(
+            f"No gradient was finite in the {steps} steps before step {self.parts.step}{named}: "
+            "lower --optimise.learning-rate, or look at these images and their teachers' answers."
+        )
 
     def _send(self, step: int, metrics: dict[str, float]) -> None:
         if self.parts.ranks.first:

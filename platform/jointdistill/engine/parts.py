@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -74,6 +74,19 @@ class Parts:
             # torch takes a schedule that steps before its optimiser for a mistake.
             warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step", UserWarning)
             self.schedule.step()
+
+    @contextmanager
+    def as_exported(self) -> Iterator[None]:
+        """The student as it would be exported: its average where one is kept, in evaluation mode."""
+        self.student.eval()
+        if self.average:
+            self.average.swap()
+        try:
+            yield
+        finally:
+            if self.average:
+                self.average.swap()
+            self.student.train()
 
     def autocast(self) -> AbstractContextManager[object]:
         """The precision of the forward pass."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import cast
 
 import torch
@@ -23,6 +24,7 @@ from jointdistill.trajectory.judge import Judge
 from jointdistill.trajectory.record import Anchor, Layout, Records
 from jointdistill.trajectory.replayed import Replayed
 from jointdistill.trajectory.sight import replay
+from jointdistill.types import Batch, Prediction
 
 Say = Callable[[str], None]
 
@@ -87,18 +89,23 @@ class Replay:
         folder = f"trajectories/{teacher.card.digest}/{question}"
         anchors = []
         for moment in teacher.way:
-            losses = self._losses(teacher, moment)
             hangs_on = {**fingerprints, "anchor": moment.digest}
             kept = Replayed(self.examiner.store, folder, moment.step, self.layout, hangs_on)
-            anchors.append(Anchor(moment.step, losses, self._records(kept, teacher, moment, tasks, losses)))
+            anchors.append(self._anchor(teacher, moment, tasks, kept))
         if self.examiner.parts.ranks.first:
             put_index(self.examiner.store, folder)
         return tuple(anchors)
 
-    def _losses(self, teacher: Teacher, moment: Moment) -> dict[str, float]:
-        """Task → supervised loss of an anchor on the student's feedback slice."""
-        with teacher.at(moment):
-            return self.examiner.report(teacher, teacher.card, moment.digest).losses
+    def _anchor(self, teacher: Teacher, moment: Moment, tasks: Mapping[str, Task], kept: Replayed) -> Anchor:
+        """Its weights are fetched only where it must be asked."""
+        earlier = cache(partial(teacher.at, moment))
+
+        def answer(batch: Batch) -> Prediction:
+            return cast("Prediction", earlier()(batch))
+
+        report = self.examiner.report(answer, teacher.card, moment.digest)
+        records = self._records(kept, lambda: self._asked(teacher, earlier(), tasks), report.losses)
+        return Anchor(moment.step, report.losses, records)
 
     def _fingerprints(self, teacher: Teacher, tasks: Mapping[str, Task]) -> dict[str, str]:
         """What the records of all anchors hang on, and the losses beside them."""
@@ -110,14 +117,7 @@ class Replay:
             "teacher": teacher.card.digest,
         }
 
-    def _records(
-        self,
-        kept: Replayed,
-        teacher: Teacher,
-        moment: Moment,
-        tasks: Mapping[str, Task],
-        losses: Mapping[str, float],
-    ) -> Records:
+    def _records(self, kept: Replayed, asked: Callable[[], Rows], losses: Mapping[str, float]) -> Records:
         """The first rank looks on the store and tells what it reads, so that no rank can find another state;
         where nothing holds, each rank asks of its share of the images and writes it."""
         ranks = self.examiner.parts.ranks
@@ -128,7 +128,7 @@ class Replay:
         if tensors:
             return self._table([tensors])
         name = str(said["next"])
-        mine = self._asked(teacher, moment, tasks)
+        mine = asked()
         part = kept.put(name, ranks.rank, mine)
         everybody = ranks.gather(({"image": mine.image, **mine.records.tensors}, part))
         if ranks.first:  # every rank has written its part: it could not have sent it otherwise
@@ -144,8 +144,8 @@ class Replay:
         return table
 
     @torch.no_grad()
-    def _asked(self, teacher: Teacher, moment: Moment, tasks: Mapping[str, Task]) -> Rows:
-        """This rank's share of the images."""
+    def _asked(self, finished: Teacher, earlier: Teacher, tasks: Mapping[str, Task]) -> Rows:
+        """What the earlier teacher knew of this rank's share of the images, beside the finished one."""
         train, slices, ranks = self.examiner.train, self.examiner.slices, self.examiner.parts.ranks
         labelled = {task: slices.labelled[task] for task in tasks}
         allowed = {task: frozenset(rows.tolist()) for task, rows in labelled.items()}
@@ -154,9 +154,7 @@ class Replay:
         mine = [Records.empty(self.layout, 0)]
         for batch in in_order(train, tasks, labelled, ranks.share, slices.train):
             here = batch.to(ranks.device)
-            taught = ask({"finished": teacher}, here)
-            with teacher.at(moment):
-                said = teacher(here)
+            taught, said = ask({"finished": finished}, here), earlier(here)
             if not batch.labelled:
                 continue  # this rank only kept the others company
             images.append(batch.index)

@@ -94,13 +94,9 @@ def student_weights(parts: Parts) -> dict[str, Tensor]:
     Row by row, as files want it, however it lies on the device. Every rank must ask; only the first is
     answered, the others get nothing.
     """
-    if parts.average:
-        parts.average.swap()
-    whole = cast("dict[str, Tensor]", get_model_state_dict(parts.student, options=_WHOLE))
-    weights = {name: value.clone(memory_format=torch.contiguous_format) for name, value in whole.items()}
-    if parts.average:
-        parts.average.swap()
-    return weights
+    with parts.as_exported():
+        whole = cast("dict[str, Tensor]", get_model_state_dict(parts.student, options=_WHOLE))
+        return {name: value.clone(memory_format=torch.contiguous_format) for name, value in whole.items()}
 
 
 def _load(network: nn.Module, whole: Mapping[str, Tensor]) -> None:

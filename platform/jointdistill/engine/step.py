@@ -53,7 +53,7 @@ def train_step(batch: Batch, parts: Parts) -> Step:
         keys=batch.keys,
         losses=torch.stack([piece.losses for piece in done]).sum(0),
         present=torch.stack([piece.present for piece in done]).any(0),
-        weight=done[-1].weight,
+        weight=torch.stack([piece.weight for piece in done]).mean(0),
         trajectory=torch.stack([piece.trajectory for piece in done]).sum(0),
         gradient_norm=norm,
         learning_rate=learning_rate,

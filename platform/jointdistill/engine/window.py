@@ -24,50 +24,52 @@ class Window:
 
     def __init__(self, terms: Sequence[Term], ranks: Ranks) -> None:
         self._terms, self._ranks = tuple(terms), ranks
+        self._widths = [len(self._terms)] * 3 + [1] * 4
+        """Of what stands in a row: losses, present, weights, trajectory, gradient norm, finite, unsound."""
         self._fresh: list[Tensor] = []
-        self._reduced = torch.empty(0, self._width, dtype=torch.float64)
+        self._reduced = torch.empty(0, sum(self._widths), dtype=torch.float64)
 
-    @property
-    def _width(self) -> int:
-        return 3 * len(self._terms) + 4
+    def __len__(self) -> int:
+        """Reduced steps that were not reported yet."""
+        return len(self._reduced)
 
     def add(self, step: Step) -> None:
         """Take in a step."""
-        alike = torch.stack(
-            [*step.weight, step.gradient_norm.to(step.weight), step.finite.to(step.weight)]
-        )  # the same on every rank: the sum over the ranks must be their value
+        world = self._ranks.world  # what is the same on every rank must be so after the sum over them
         row = [
             step.losses,
             step.present,
-            alike[: len(self._terms)] / self._ranks.world,
-            step.trajectory[None],
-            alike[len(self._terms) :] / self._ranks.world,
-            (~step.sound).sum()[None],
+            step.weight.double() / world,
+            step.trajectory,
+            step.gradient_norm.double() / world,
+            step.finite.double() / world,
+            (~step.sound).sum(),
         ]
-        self._fresh.append(torch.cat([part.double() for part in row]))
+        self._fresh.append(torch.cat([part.double().reshape(-1) for part in row]))
 
     def reduce(self, step: int) -> Stats:
         """Bring the fresh rows together over all ranks."""
         fresh = self._together()
         self._fresh = []
         self._reduced = torch.cat([self._reduced, fresh])
-        terms = len(self._terms)
-        losses, present = fresh[:, :terms], fresh[:, terms : 2 * terms]
+        losses, present, *_ = torch.split(fresh, self._widths, 1)
         return Stats(step, torch.where(present > 0, losses, torch.nan))
 
     def report(self) -> dict[str, float]:
         """The means of all reduced rows since the last report, by metric key."""
         rows, self._reduced = self._reduced, self._reduced[:0]
-        terms = len(self._terms)
         seen = torch.where(rows.isfinite(), rows, torch.nan)  # `finite_steps` tells how many were not
-        losses = torch.where(rows[:, terms : 2 * terms] > 0, seen[:, :terms], torch.nan).nanmean(0)
-        weights = rows[:, 2 * terms : 3 * terms].mean(0)
-        trajectory, norm, finite, _ = seen[:, 3 * terms :].nanmean(0).tolist()
+        losses, present, weights, trajectory, norm, finite, unsound = torch.split(seen, self._widths, 1)
+        losses = torch.where(present > 0, losses, torch.nan).nanmean(0)
         metrics = {f"loss/{term}": float(loss) for term, loss in zip(self._terms, losses, strict=True)}
-        pairs = zip(self._terms, weights, strict=True)
+        pairs = zip(self._terms, weights.mean(0), strict=True)
         metrics |= {f"effective/{term}": float(w) for term, w in pairs if term.taught}  # labels weigh 1
-        metrics |= {"loss/trajectory": trajectory, "gradient_norm": norm, "finite_steps": finite}
-        metrics["unsound_images"] = float(rows[:, -1].sum())
+        metrics |= {
+            "loss/trajectory": float(trajectory.nanmean()),
+            "gradient_norm": float(norm.nanmean()),
+            "finite_steps": float(finite.mean()),
+            "unsound_images": float(unsound.sum()),
+        }
         return {key: value for key, value in metrics.items() if math.isfinite(value)}
 
     def state(self) -> State:
@@ -82,5 +84,5 @@ class Window:
 
     def _together(self) -> Tensor:
         if not self._fresh:
-            return torch.empty(0, self._width, dtype=torch.float64)
+            return self._reduced[:0]
         return self._ranks.sum(torch.stack(self._fresh)).cpu()

@@ -88,7 +88,7 @@ def score(model: Model, network: JointNet, cache: Cache, tasks: dict[str, Task])
         return network(at_trained_size(model, batch.image))  # type: ignore[no-any-return]
 
     labels = {task: cache.has(task).nonzero()[0] for task in tasks}
-    return evaluate(answer, in_order(cache, tasks, labels, Share()), tasks, ranks)
+    return evaluate(answer, in_order(cache, tasks, labels, Share()), tasks, ranks).scores
 
 
 def _tasks_of(model: Model, card: Card, address: str) -> dict[str, Task]:

@@ -42,7 +42,6 @@ def probe(work: Work, launch: Launch, steps: int = PROBED) -> Probe:
     tune_process(launch.threads, max(1, launch.workers))
     loop = build(work, Ranks(device), lambda message: None)
     parts = loop.parts
-    loop.examiner.teachers()
     batches = islice(loop.loader.stream(0, steps), steps)
     train_step(next(batches).to(device), parts).losses.sum().item()
     begun, done = time.perf_counter(), 0

@@ -67,7 +67,7 @@ class Outcome:
     """`task/metric` → score on the validation split."""
     parameters: int
     images_per_s: float
-    """Of the student alone, one thread, without labels or teachers."""
+    """Of the student alone, on the threads of one worker, without labels or teachers."""
     digest: str
     """Of the exported model."""
     teachers: Mapping[str, Mapping[str, float]] = field(default_factory=dict)

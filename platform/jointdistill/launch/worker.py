@@ -21,7 +21,7 @@ from jointdistill.data.sampling import divide, refuse_useless
 from jointdistill.engine.anchors import Anchors
 from jointdistill.engine.branch import go_on_from
 from jointdistill.engine.claims import Claim, Claims
-from jointdistill.engine.examine import Examiner, as_exported
+from jointdistill.engine.examine import Examiner
 from jointdistill.engine.keeper import Outside
 from jointdistill.engine.loop import Loop
 from jointdistill.engine.objective import ask
@@ -70,7 +70,6 @@ def live(work: Work, send: Callable[[Message], None], ears: Ears = Ears()) -> Ou
     say = send if ranks.first else _silent
     loop = build(work, ranks, say, ears)
     writer = loop.outside.writer
-    teachers = loop.examiner.teachers()
     for sentence in loop.examiner.unchecked():
         say(Note(sentence))
     if loop.resume():
@@ -85,7 +84,7 @@ def live(work: Work, send: Callable[[Message], None], ears: Ears = Ears()) -> Ou
         loop.heard = "weighting" in taken
     for skipped in writer.snapshots.skipped:
         say(Note(f"Passed over {skipped}."))
-    scores = loop.run(teachers)
+    scores = loop.run()
     # What sharded ranks can only compute together comes before they part.
     weights, speed, picture = student_weights(loop.parts), speed_of(loop), picture_of(loop)
     if not ranks.first:
@@ -106,7 +105,7 @@ def live(work: Work, send: Callable[[Message], None], ears: Ears = Ears()) -> Ou
         parameters=sum(value.numel() for value in weights.values()),
         images_per_s=speed,
         digest=json.loads(files[DESCRIPTION])["digest"],
-        teachers={name: report.scores for name, report in teachers.items()},
+        teachers={name: report.scores for name, report in loop.teachers.items()},
     )
     publish(work, files, outcome)
     return outcome
@@ -129,8 +128,8 @@ def build(work: Work, ranks: Ranks, say: Callable[[Message], None], ears: Ears =
     loop = put_together(work, ranks, say, ears)
     parts = loop.parts
     parts.trajectory = remember(loop.examiner, lambda sentence: say(Note(sentence)))
-    loop.examiner.teachers()  # whole, they score alike to the last bit, however they will lie on the ranks
-    # Only now, since a replay puts other weights into them.
+    loop.teachers = loop.examiner.teachers()
+    # Only now: whole, they score alike to the last bit, however they lie on the ranks afterwards.
     sharding = work.launch.sharding
     parts.teachers = {name: spread(teacher, ranks, sharding) for name, teacher in parts.teachers.items()}
     return loop
@@ -188,7 +187,7 @@ def picture_of(loop: Loop) -> bytes:
     truths = sum(validation.has(task).astype(int) for task in parts.tasks)
     rows = np.sort(np.argsort(-truths, kind="stable")[:PICTURES])  # the first ones that show most
     batch = next(in_order(validation, parts.tasks, labels, Share(), rows)).to(parts.ranks.device)
-    with torch.no_grad(), as_exported(parts):
+    with torch.no_grad(), parts.as_exported():
         return png(strips(batch, parts.student(batch.image), ask(parts.teachers, batch), parts.tasks))
 
 
@@ -198,7 +197,7 @@ def speed_of(loop: Loop) -> float:
     rows = np.arange(min(BATCH, len(validation)))
     image = next(in_order(validation, {}, {}, Share(), rows)).image.to(parts.ranks.device)
     took = []
-    with torch.no_grad(), as_exported(parts):
+    with torch.no_grad(), parts.as_exported():
         for _ in range(REPEATS):
             begun = time.perf_counter()
             sum(answer.sum() for answer in parts.student(image).answers.values()).item()

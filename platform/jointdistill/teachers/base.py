@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Self, final
@@ -86,8 +85,8 @@ class Teacher(nn.Module, ABC):
         """No gradients, evaluation mode."""
         return self.requires_grad_(False).eval()
 
-    def at(self, moment: Moment) -> AbstractContextManager[None]:
-        """The teacher as it was at a moment of its way, for as long as the context lasts."""
+    def at(self, moment: Moment) -> Teacher:
+        """The teacher as it was at a moment of its way."""
         raise Refusal(f"{type(self).__name__} kept no anchors, so step {moment.step} cannot be replayed.")
 
 

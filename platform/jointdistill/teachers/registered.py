@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+import copy
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Self, final
 
@@ -101,16 +102,11 @@ class RegisteredTeacher(Teacher):
         said: Prediction = self.network(batch.image)
         return said._replace(answers={task: said.answers[task] for task in self.card.tasks})
 
-    @contextmanager
-    def at(self, moment: Moment) -> Iterator[None]:
-        """With the weights of an anchor; the finished ones come back afterwards."""
-        finished = {name: value.clone() for name, value in self.network.state_dict().items()}
-        try:
-            content = moment.check(self._read(moment.file), self.card.digest)
-            load_weights(self.network, content, self.card.digest)
-            yield
-        finally:
-            self.network.load_state_dict(finished)
+    def at(self, moment: Moment) -> RegisteredTeacher:
+        """A copy with the weights of an anchor. Raises `Refusal` where they are damaged."""
+        network = copy.deepcopy(self.network)
+        load_weights(network, moment.check(self._read(moment.file), self.card.digest), self.card.digest)
+        return RegisteredTeacher(network, self.card, (), self._read).freeze()
 
 
 def _card(model: Model, asked: Mapping[str, Task]) -> TeacherCard:

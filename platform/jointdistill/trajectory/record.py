@@ -105,7 +105,7 @@ class Records:
         return self.tensors["attention"].float()
 
     def loss(self, task: str) -> Tensor:
-        """[N] float32 mean error over the image's cells when written; NaN where nobody could judge."""
+        """[N] float32 mean error over the row's points when written; NaN where nobody could judge."""
         return self.tensors[f"{task}.loss"].float()
 
     def columns(self, task: str) -> dict[str, Tensor]:

@@ -81,7 +81,8 @@ def play(launch: Launch, *, smoke: bool = False) -> None:
             workers = launch.workers if not smoke or title == PUBLISHED else 0
             with Bar(title, experiment.optimise.steps) as bar:
                 rows[title] = run(experiment, replace(launch, register=register, workers=workers), bar)
-    CONSOLE.print(table("Validation split", [(title, outcome.row) for title, outcome in rows.items()]))
+    shown = [(title, outcome.row) for title, outcome in rows.items()]
+    CONSOLE.print(table("Validation split", shown, distill.scenes().tasks))
     summary.write_text(json.dumps({title: outcome.plain() for title, outcome in rows.items()}, indent=2))
     mlflow = os.path.relpath(Path(sys.executable).with_name("mlflow"))
     CONSOLE.print(

@@ -41,7 +41,7 @@ class Optimise(Recipe):
     """Of matrices and kernels; AdamW takes it apart from the gradient."""
     momentum: float = 0.9
     """SGD's momentum, or AdamW's first beta."""
-    schedule: Literal["cosine", "one-cycle", "constant"] = "cosine"
+    schedule: Literal["cosine", "constant"] = "cosine"
     """How the learning rate moves after the warm-up."""
     warmup: float = 0.05
     """Share of the steps over which the learning rate rises linearly."""
@@ -128,7 +128,7 @@ class Experiment:
                 raise Refusal(
                     f"A teacher cannot be called '{teacher}': metrics would mix it up, so rename it."
                 )
-        compared = [(loss.of_task, loss.loss) for loss in self.distil]
+        compared = [(loss.task, loss.loss) for loss in self.distil]
         for pair in compared:
             if compared.count(pair) > 1:
                 raise Refusal(
@@ -139,9 +139,9 @@ class Experiment:
         """Whatever names a task or a score must name one there is: a slip of the pen would go unnoticed."""
         there = ", ".join(self.tasks)
         for loss in self.distil:
-            if loss.of_task not in self.tasks:
+            if loss.task not in self.tasks:
                 raise Refusal(
-                    f"{type(loss).__name__} compares '{loss.of_task}', which is not among the tasks {there}: "
+                    f"{type(loss).__name__} compares '{loss.task}', which is not among the tasks {there}: "
                     "drop the loss or add the task."
                 )
         for task in self.sampling.labels:
@@ -158,7 +158,7 @@ class Experiment:
                 raise Refusal(f"`floors` names '{floor}', which is no score: choose of {scores}.")
 
     def _refuse_the_untaught(self) -> None:
-        compared = {loss.of_task for loss in self.distil} if self.heard else set()
+        compared = {loss.task for loss in self.distil} if self.heard else set()
         for task in self.tasks:
             share = self.sampling.labels.get(task, 1.0) if self.sampling.labelled else 0.0
             if not share and task not in compared:

@@ -88,8 +88,12 @@ def _frozen(value: JSON) -> object:
     return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
 
 
+def word(kind: type[Recipe]) -> str:
+    """A recipe's word on the command line: its file's name, with dashes."""
+    return kind.__module__.rpartition(".")[2].replace("_", "-")
+
+
 def methods_in(package: str, kind: type[Recipe]) -> dict[str, type[Recipe]]:
-    """The recipe of every file of a package by its word on the command line: the file's name, with dashes."""
-    found = recipes_in(package, kind).values()
-    words = {recipe.__module__.rsplit(".", 1)[-1].replace("_", "-"): recipe for recipe in found}
-    return {word: words[word] for word in sorted(words) if not isabstract(words[word])}
+    """The recipe of every file of a package by its word."""
+    words = {word(recipe): recipe for recipe in recipes_in(package, kind).values()}
+    return dict(sorted(words.items()))

@@ -223,7 +223,6 @@ class Feedback:
 class Step:
     """Everything that happened in one optimiser step, detached and still on the device."""
 
-    position: Position
     keys: tuple[str, ...]
     """Images of this rank."""
     losses: Tensor

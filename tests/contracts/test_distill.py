@@ -51,25 +51,25 @@ def gradients(loss: Tensor, of: Prediction) -> list[Tensor]:
 
 def test_a_recipe_is_a_plain_description(recipe: DistilRecipe) -> None:
     assert digest(describe(recipe))
-    assert recipe.of_task
+    assert recipe.task
     assert recipe.loss.replace(".", "_").isidentifier()
 
 
 def test_equal_networks_have_loss_0(recipe: DistilRecipe, distil: Distil) -> None:
-    same = prediction(recipe.of_task, 0)
+    same = prediction(recipe.task, 0)
     assert torch.equal(distil(same, same, batch()), torch.zeros(3))
 
 
 def test_unequal_networks_have_a_loss_an_image(recipe: DistilRecipe, distil: Distil) -> None:
-    loss = distil(prediction(recipe.of_task, 0), prediction(recipe.of_task, 1), batch())
+    loss = distil(prediction(recipe.task, 0), prediction(recipe.task, 1), batch())
     assert loss.shape == (3,)
     assert (loss > 0).all()
 
 
 @pytest.mark.parametrize("scale", [0.0, 1.0, 1e4, -1e4])
 def test_loss_and_gradient_are_finite(recipe: DistilRecipe, distil: Distil, scale: float) -> None:
-    student = prediction(recipe.of_task, 0, scale=scale)
-    for source in (prediction(recipe.of_task, 1, scale=-scale), student):
+    student = prediction(recipe.task, 0, scale=scale)
+    for source in (prediction(recipe.task, 1, scale=-scale), student):
         loss = distil(student, source, batch())
         assert (loss >= 0).all()
         assert loss.isfinite().all()
@@ -77,7 +77,7 @@ def test_loss_and_gradient_are_finite(recipe: DistilRecipe, distil: Distil, scal
 
 
 def test_the_student_learns(recipe: DistilRecipe, distil: Distil) -> None:
-    student, source = prediction(recipe.of_task, 0), prediction(recipe.of_task, 1)
+    student, source = prediction(recipe.task, 0), prediction(recipe.task, 1)
     before = distil(student, source, batch()).sum()
     (slope,) = gradients(before, student)
     (used,) = [leaf for leaf in leaves(student) if leaf.shape == slope.shape]
@@ -87,13 +87,13 @@ def test_the_student_learns(recipe: DistilRecipe, distil: Distil) -> None:
 
 
 def test_the_source_gets_no_gradient(recipe: DistilRecipe, distil: Distil) -> None:
-    source = prediction(recipe.of_task, 1)
-    loss = distil(prediction(recipe.of_task, 0), source, batch())
+    source = prediction(recipe.task, 1)
+    loss = distil(prediction(recipe.task, 0), source, batch())
     assert gradients(loss, source) == []
 
 
 def test_each_image_has_its_own_loss(recipe: DistilRecipe, distil: Distil) -> None:
-    student, source = prediction(recipe.of_task, 0), prediction(recipe.of_task, 1)
+    student, source = prediction(recipe.task, 0), prediction(recipe.task, 1)
     before = distil(student, source, batch())
     with torch.no_grad():
         for leaf in leaves(student):
@@ -104,8 +104,8 @@ def test_each_image_has_its_own_loss(recipe: DistilRecipe, distil: Distil) -> No
 
 
 def test_a_source_of_another_size_is_compared(recipe: DistilRecipe, distil: Distil) -> None:
-    student, source = prediction(recipe.of_task, 0), prediction(recipe.of_task, 1, size=16)
-    coarser = prediction(recipe.of_task, 2, size=4)
+    student, source = prediction(recipe.task, 0), prediction(recipe.task, 1, size=16)
+    coarser = prediction(recipe.task, 2, size=4)
     for one, other in ((student, source), (student, coarser)):
         loss = distil(one, other, batch())
         assert loss.shape == (3,)
@@ -119,10 +119,10 @@ def test_half_precision_is_compared_in_full(recipe: DistilRecipe, distil: Distil
                 {task: answer.bfloat16() for task, answer in full.answers.items()},
                 {layer: feature.bfloat16() for layer, feature in full.features.items()},
             )
-            for full in (prediction(recipe.of_task, 0), prediction(recipe.of_task, 1))
+            for full in (prediction(recipe.task, 0), prediction(recipe.task, 1))
         )
     half = distil(student, source, batch())  # the engine computes losses outside of it
-    full = distil(prediction(recipe.of_task, 0), prediction(recipe.of_task, 1), batch())
+    full = distil(prediction(recipe.task, 0), prediction(recipe.task, 1), batch())
     assert half.dtype == torch.float32
     torch.testing.assert_close(half, full, rtol=0.05, atol=1e-3)
 

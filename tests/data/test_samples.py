@@ -12,9 +12,10 @@ import pytest
 from jointdistill.data.cells import encode_npy, encode_png
 from jointdistill.data.format import write_set
 from jointdistill.data.samples import read_split
-from jointdistill.data.shards import Row, encode_shard, sha256
+from jointdistill.data.shards import Row, encode_shard
 from jointdistill.store.base import Store
 from jointdistill.store.objects import open_store
+from jointdistill.store.sealed import sha256
 from jointdistill.tasks.base import Task
 from jointdistill.tasks.depth import Depth
 from jointdistill.tasks.segmentation import Segmentation

@@ -9,13 +9,12 @@ import torch
 
 from jointdistill.engine.ranks import Ranks
 from jointdistill.engine.window import Window
-from jointdistill.types import Position, Step, Term
+from jointdistill.types import Step, Term
 
 
 def step(number: int, norm: float, loss: float) -> Step:
     finite = torch.tensor(math.isfinite(norm))
     return Step(
-        position=Position(number, 0, 0),
         keys=("a",),
         losses=torch.tensor([loss]),
         present=torch.tensor([True]),

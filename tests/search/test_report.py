@@ -15,7 +15,7 @@ from jointdistill.search.schedulers.fifo import Fifo
 from jointdistill.search.schedulers.pbt import Pbt
 from tests.search import stub
 
-BOTH = ("delta_m", "images_per_s")
+BOTH = ("delta_m", "inference_images_per_s")
 
 
 def course(number: int, curve: Mapping[int, Mapping[str, float]], run: str = "") -> Course:
@@ -27,7 +27,7 @@ def course(number: int, curve: Mapping[int, Mapping[str, float]], run: str = "")
 def whole(number: int) -> Course:
     """Of 40 steps; the higher its number, the better its Δm at the end and the slower its student."""
     early = {step: {"delta_m": -number / 10} for step in (10, 20, 30)}
-    return course(number, {**early, 40: {"delta_m": number / 10, "images_per_s": 90.0 - number}})
+    return course(number, {**early, 40: {"delta_m": number / 10, "inference_images_per_s": 90.0 - number}})
 
 
 def begun(number: int) -> Course:
@@ -64,7 +64,7 @@ def test_what_mattered_is_what_made_trials_differ_and_not_only_bad(tmp_path: Pat
 
 def test_the_front_is_drawn_of_finished_trials_as_they_ended(tmp_path: Path) -> None:
     sweep = stub.sweep(tmp_path, "told", trials=16, scheduler=Fifo(4), objectives=BOTH)
-    beaten = course(9, {40: {"delta_m": 0.0, "images_per_s": 1.0}})
+    beaten = course(9, {40: {"delta_m": 0.0, "inference_images_per_s": 1.0}})
     report = Report(sweep, [whole(1), whole(2), beaten, begun(5)])
     with patch.object(drawing, "pareto_front", return_value=b"") as drawn:
         report.pictures()

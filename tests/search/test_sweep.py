@@ -76,7 +76,7 @@ def test_there_are_the_methods_that_the_page_names() -> None:
             {"objectives": ("delta_m", "parameters"), "scheduler": Asha()},
             "asha ranks by one number, and the sweep 'gains' has 2",
         ),
-        ({"objectives": ("images_per_s",), "scheduler": Asha()}, "known only then"),
+        ({"objectives": ("inference_images_per_s",), "scheduler": Asha()}, "known only then"),
         ({"searcher": Tpe(), "scheduler": Pbt()}, "pbt begins with all trials before any ends"),
         ({"searcher": Tpe(), "scheduler": Asha()}, "asha begins with all trials before any ends"),
         ({"trials": 1, "scheduler": Pbt()}, "at least 2 members"),

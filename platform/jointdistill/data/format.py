@@ -8,8 +8,9 @@ from dataclasses import replace
 from itertools import islice
 
 from jointdistill.data.card import dump, parse, with_fingerprint
-from jointdistill.data.shards import Row, Shard, encode_shard, fetch_shard, sha256, shard_name, shards_of
+from jointdistill.data.shards import Row, Shard, encode_shard, fetch_shard, shard_name, shards_of
 from jointdistill.store.base import AlreadyThere, Missing, Store
+from jointdistill.store.sealed import sha256
 from jointdistill.types import Card, Refusal
 
 CARD = "card.json"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -12,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jointdistill.store.base import Missing, Store
+from jointdistill.store.sealed import sha256
 from jointdistill.types import Card, Refusal
 
 _NAME = re.compile(r"(?P<split>[A-Za-z0-9_]+)-(?P<number>\d{5})\.parquet")
@@ -85,11 +85,6 @@ def fetch_shard(store: Store, card: Card, file: str) -> bytes:
             "purpose, take 'shards' out of the card."
         )
     return stored
-
-
-def sha256(stored: bytes) -> str:
-    """Hexadecimal digest, as on the card."""
-    return hashlib.sha256(stored).hexdigest()
 
 
 @final

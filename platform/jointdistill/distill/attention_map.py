@@ -23,20 +23,8 @@ class AttentionMap(DistilRecipe):
     any two networks compare without a connector. The loss lies in 0..2 at every resolution.
     """
 
-    task: str
-    """The task whose teachers are compared with."""
     layer: str
     """The feature layer whose energy is compared."""
-
-    @property
-    def loss(self) -> str:
-        """`attention_map.LAYER`: one experiment may compare several."""
-        return f"attention_map.{self.layer}"
-
-    @property
-    def of_task(self) -> str:
-        """As chosen."""
-        return self.task
 
     @property
     def layers(self) -> tuple[str, ...]:

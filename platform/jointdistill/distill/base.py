@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from jointdistill.recipe import Recipe
+from jointdistill.recipe import Recipe, word
 from jointdistill.types import Batch, Prediction
 
 
@@ -27,15 +27,13 @@ class Distil(nn.Module, ABC):
 class DistilRecipe(Recipe, ABC):
     """A distillation loss for one task; every teacher of the task gets it."""
 
-    @property
-    @abstractmethod
-    def loss(self) -> str:
-        """The name in metric keys, as papers print it in snake case."""
+    task: str
+    """The task whose teachers are compared with."""
 
     @property
-    @abstractmethod
-    def of_task(self) -> str:
-        """The task whose teachers the loss applies to."""
+    def loss(self) -> str:
+        """The name in metric keys, as papers print it in snake case: the file's, and the layers'."""
+        return ".".join([word(type(self)).replace("-", "_"), *self.layers])
 
     @property
     def layers(self) -> tuple[str, ...]:

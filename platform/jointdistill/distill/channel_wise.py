@@ -35,16 +35,6 @@ class ChannelWise(DistilRecipe):
             raise Refusal(f"ChannelWise needs a temperature above 0, not {self.temperature}.")
 
     @property
-    def loss(self) -> str:
-        """`channel_wise`, with `.LAYER` where it has one: one experiment may compare several."""
-        return f"channel_wise.{self.layer}" if self.layer else "channel_wise"
-
-    @property
-    def of_task(self) -> str:
-        """As chosen."""
-        return self.task
-
-    @property
     def layers(self) -> tuple[str, ...]:
         """The one compared, if any."""
         return (self.layer,) if self.layer else ()

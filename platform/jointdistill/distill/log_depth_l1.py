@@ -28,16 +28,6 @@ class LogDepthL1(DistilRecipe):
     task: str = "depth"
     """The task whose answers are compared."""
 
-    @property
-    def loss(self) -> str:
-        """`log_depth_l1`."""
-        return "log_depth_l1"
-
-    @property
-    def of_task(self) -> str:
-        """As chosen."""
-        return self.task
-
     def build(self, student: Mapping[str, int], source: Mapping[str, int]) -> Distil:
         """The loss; it compares answers and needs no layer."""
         return _LogDepthL1(self.task)

@@ -32,16 +32,6 @@ class TemperedKL(DistilRecipe):
         if self.temperature <= 0:
             raise Refusal(f"TemperedKL needs a temperature above 0, not {self.temperature}.")
 
-    @property
-    def loss(self) -> str:
-        """`tempered_kl`."""
-        return "tempered_kl"
-
-    @property
-    def of_task(self) -> str:
-        """As chosen."""
-        return self.task
-
     def build(self, student: Mapping[str, int], source: Mapping[str, int]) -> Distil:
         """The loss; it compares answers and needs no layer."""
         return _TemperedKL(self.task, self.temperature)

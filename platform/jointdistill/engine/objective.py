@@ -58,8 +58,8 @@ class Objective(nn.Module):
         self.comparisons = nn.ModuleList()
         for name, teacher in teachers.items():
             for recipe in distil:
-                if recipe.of_task in teacher.card.tasks:
-                    self.terms += (Term(name, recipe.of_task, recipe.loss),)
+                if recipe.task in teacher.card.tasks:
+                    self.terms += (Term(name, recipe.task, recipe.loss),)
                     self.comparisons.append(recipe.build(student, teacher.channels))
 
     def forward(self, predicted: Prediction, taught: Mapping[str, Prediction], batch: Batch) -> Losses:

@@ -41,9 +41,6 @@ def build_optimiser(
 def build_schedule(recipe: Optimise, optimiser: Optimizer) -> LambdaLR:
     """The learning rate by step: a linear warm-up, then the schedule."""
     warm = round(recipe.warmup * recipe.steps)
-    if recipe.schedule == "one-cycle":
-        # Smith & Topin (2018): up for 30 % of the run whatever the warm-up, then down far below the start.
-        warm = max(warm, round(0.3 * recipe.steps))
 
     def factor(step: int) -> float:
         if step < warm:

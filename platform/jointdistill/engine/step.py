@@ -49,7 +49,6 @@ def train_step(batch: Batch, parts: Parts) -> Step:
         parts.average.update(parts.step)
     parts.step += 1
     return Step(
-        position=batch.position,
         keys=batch.keys,
         losses=torch.stack([piece.losses for piece in done]).sum(0),
         present=torch.stack([piece.present for piece in done]).any(0),

@@ -20,20 +20,10 @@ from rich.progress import (
 from rich.table import Table
 
 from jointdistill.launch.work import Message, Note, Picture
+from jointdistill.tasks.base import Heading, Task
 from jointdistill.types import StepReport
 
 CONSOLE = Console(highlight=False)
-
-COLUMNS = (
-    ("segmentation/miou", "mIoU %", 100, 1),
-    ("segmentation/pixel_accuracy", "acc. %", 100, 1),
-    ("depth/abs_rel", "AbsRel", 1, 3),
-    ("depth/rmse", "RMSE m", 1, 2),
-    ("depth/delta1", "δ1 %", 100, 1),
-    ("parameters", "M par.", 1e-6, 2),
-    ("images_per_s", "img/s", 1, 0),
-)
-"""Key, heading, factor, decimals."""
 
 
 def progress() -> Progress:
@@ -88,8 +78,8 @@ class Bar:
                 pass
 
 
-def table(title: str, rows: Sequence[tuple[str, Mapping[str, float]]]) -> Table:
-    """Scores side by side, 80 characters wide; what a row does not have stays empty."""
+def table(title: str, rows: Sequence[tuple[str, Mapping[str, float]]], tasks: Mapping[str, Task]) -> Table:
+    """Scores side by side, 80 characters wide for two tasks; what a row does not have stays empty."""
     shown = Table(
         title=title,
         title_justify="left",
@@ -99,12 +89,24 @@ def table(title: str, rows: Sequence[tuple[str, Mapping[str, float]]]) -> Table:
         padding=(0, 1, 0, 0),
     )
     shown.add_column("", no_wrap=True)
-    for _, heading, _, _ in COLUMNS:
-        shown.add_column(heading, justify="right", no_wrap=True)
+    columns = _columns(tasks)
+    for heading in columns.values():
+        shown.add_column(heading.text, justify="right", no_wrap=True)
     for name, values in rows:
-        shown.add_row(name, *(_cell(values.get(key), *form) for key, _, *form in COLUMNS))
+        shown.add_row(name, *(_cell(values.get(key), heading) for key, heading in columns.items()))
     return shown
 
 
-def _cell(value: float | None, factor: float, decimals: int) -> str:
-    return "–" if value is None else f"{value * factor:,.{decimals}f}"
+def _columns(tasks: Mapping[str, Task]) -> dict[str, Heading]:
+    """Key of a row → its column: the metrics that each task would show, then size and speed."""
+    columns = {}
+    for name, task in tasks.items():
+        headline = next(iter(task.scores))
+        for metric, heading in (task.headings or {headline: Heading(headline)}).items():
+            columns[f"{name}/{metric}"] = heading
+    size, speed = Heading("M par.", 1e-6, 2), Heading("img/s", decimals=0)
+    return {**columns, "parameters": size, "inference_images_per_s": speed}
+
+
+def _cell(value: float | None, heading: Heading) -> str:
+    return "–" if value is None else f"{value * heading.factor:,.{heading.decimals}f}"

@@ -69,7 +69,7 @@ def evaluate_saved(order: EvaluateOrder) -> Scores:
     parameters = sum(parameter.numel() for parameter in network.parameters())
     row = {**scores, "parameters": float(parameters)}
     CONSOLE.print(order.model, soft_wrap=True)
-    CONSOLE.print(table(f"{card.name}, {order.split}: {len(cache)} images", [("", row)]))
+    CONSOLE.print(table(f"{card.name}, {order.split}: {len(cache)} images", [("", row)], tasks))
     if output:
         report: dict[str, JSON] = {
             "model": order.model, "digest": model.digest, "data": data, "fingerprint": card.fingerprint,

@@ -16,5 +16,6 @@ def show(order: Order) -> Outcome | None:
         return None
     with Bar(order.experiment.name, order.experiment.optimise.steps) as bar:
         outcome = run(order.experiment, order.launch, bar)
-    CONSOLE.print(table(f"{order.experiment.name}, validation split", [(order.experiment.name, outcome.row)]))
+    name, tasks = order.experiment.name, order.experiment.tasks
+    CONSOLE.print(table(f"{name}, validation split", [(name, outcome.row)], tasks))
     return outcome

@@ -76,7 +76,11 @@ class Outcome:
     @property
     def row(self) -> dict[str, float]:
         """Everything a table can show."""
-        return {**self.scores, "parameters": float(self.parameters), "images_per_s": self.images_per_s}
+        return {
+            **self.scores,
+            "parameters": float(self.parameters),
+            "inference_images_per_s": self.images_per_s,
+        }
 
     def plain(self) -> dict[str, JSON]:
         """As JSON."""

@@ -15,7 +15,7 @@ from jointdistill.types import Refusal
 
 DELTA_M = "delta_m"
 """Δm against the reference's scores, over all tasks."""
-AT_THE_END = {"parameters": False, "images_per_s": True}
+AT_THE_END = {"parameters": False, "inference_images_per_s": True}
 """What is known of a finished student only → whether more is better."""
 
 
@@ -24,7 +24,7 @@ class Objective:
     """One number, and which way it is to go."""
 
     name: str
-    """`delta_m`, `task/metric`, or of a finished student `parameters` or `images_per_s`."""
+    """`delta_m`, `task/metric`, or of a finished student `parameters` or `inference_images_per_s`."""
     more_is_better: bool
 
     @property

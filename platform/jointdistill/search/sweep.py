@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 
 from jointdistill.experiment import Experiment
-from jointdistill.recipe import describe, digest
+from jointdistill.recipe import describe, digest, word
 from jointdistill.search.objective import DELTA_M, Objective, objectives_of, refuse_odd_reference
 from jointdistill.search.schedulers.base import Race, SchedulerRecipe
 from jointdistill.search.schedulers.fifo import Fifo
@@ -58,21 +58,22 @@ class Sweep:
         refuse_odd_reference(self.base.tasks, self.reference)
         refuse_unfit(self.base, self.space)
         self._refuse_knobs()
+        scheduler, searcher = word(type(self.scheduler)), word(type(self.searcher))
         ranked = self.scheduler.ranks
         if ranked and len(self.ranked_by) > 1:
             raise Refusal(
-                f"--scheduler {_word(self.scheduler)} ranks by one number, and the sweep '{self.name}' has "
+                f"--scheduler {scheduler} ranks by one number, and the sweep '{self.name}' has "
                 f"{len(self.ranked_by)} objectives: choose one, such as delta_m, or --scheduler fifo."
             )
         if ranked and self.ranked_by[0].only_at_the_end:
             raise Refusal(
-                f"--scheduler {_word(self.scheduler)} ranks before the end, and {self.ranked_by[0].name} is "
+                f"--scheduler {scheduler} ranks before the end, and {self.ranked_by[0].name} is "
                 "known only then: choose another objective, or --scheduler fifo."
             )
         if self.scheduler.gathers and self.searcher.listens:
             raise Refusal(
-                f"--scheduler {_word(self.scheduler)} begins with all trials before any ends, so --searcher "
-                f"{_word(self.searcher)} could learn of none: take --searcher random, or --scheduler fifo."
+                f"--scheduler {scheduler} begins with all trials before any ends, so --searcher "
+                f"{searcher} could learn of none: take --searcher random, or --scheduler fifo."
             )
         if self.scheduler.clones and self.trials < 2:
             raise Refusal("A population needs at least 2 members: raise --trials.")
@@ -147,7 +148,3 @@ _OF_A_CLONE = ("student", "optimise.optimiser", "optimise.schedule", "distil", "
 
 def _lies_in(knob: str, names: Iterable[str]) -> bool:
     return any(knob == name or knob.startswith(f"{name}.") for name in names)
-
-
-def _word(recipe: SearcherRecipe | SchedulerRecipe) -> str:
-    return type(recipe).__module__.rsplit(".", 1)[-1]

@@ -24,6 +24,14 @@ class RecordColumn(NamedTuple):
     """Values a point."""
 
 
+class Heading(NamedTuple):
+    """How a table shows a metric."""
+
+    text: str
+    factor: float = 1.0
+    decimals: int = 3
+
+
 @dataclass(frozen=True)
 class Task(Recipe, ABC):
     """What a student can be asked. A task is a frozen recipe of pure functions; it keeps no state.
@@ -34,6 +42,8 @@ class Task(Recipe, ABC):
 
     scores: ClassVar[Mapping[str, bool]]
     """Metric → whether more is better. The first one is the task's headline, which Δm compares."""
+    headings: ClassVar[Mapping[str, Heading]] = {}
+    """Metric → its column in tables; where nothing is said, the headline has one of its own name."""
 
     @property
     @abstractmethod

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from jointdistill.tasks.base import RecordColumn, Task
+from jointdistill.tasks.base import Heading, RecordColumn, Task
 from jointdistill.tasks.colour import turbo
 from jointdistill.tasks.geometry import at_points, fit, resample
 from jointdistill.types import Card, Refusal
@@ -48,6 +48,11 @@ class Depth(Task):
         "delta1": True,
         "delta2": True,
         "delta3": True,
+    }
+    headings: ClassVar[Mapping[str, Heading]] = {
+        "abs_rel": Heading("AbsRel"),
+        "rmse": Heading("RMSE m", decimals=2),
+        "delta1": Heading("δ1 %", 100, 1),
     }
 
     def __post_init__(self) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from jointdistill.tasks.base import RecordColumn, Task
+from jointdistill.tasks.base import Heading, RecordColumn, Task
 from jointdistill.tasks.colour import palette
 from jointdistill.tasks.geometry import at_points, fit, resample
 from jointdistill.types import UNKNOWN_LABEL, Card, Refusal
@@ -44,6 +44,10 @@ class Segmentation(Task):
     """Softens past and present where `recall` compares them."""
 
     scores: ClassVar[Mapping[str, bool]] = {"miou": True, "pixel_accuracy": True}
+    headings: ClassVar[Mapping[str, Heading]] = {
+        "miou": Heading("mIoU %", 100, 1),
+        "pixel_accuracy": Heading("acc. %", 100, 1),
+    }
 
     def __post_init__(self) -> None:
         if len(self.classes) >= UNKNOWN_LABEL:

@@ -18,7 +18,7 @@ class Asha(SchedulerRecipe):
 
     grace: int = 0
     """Steps r before the first decision; 0: a sixth of the run."""
-    reduction: int = 5
+    reduction: int = 4
     """η: of how many trials one goes on."""
 
     def __post_init__(self) -> None:
@@ -52,4 +52,4 @@ class Asha(SchedulerRecipe):
         return Halving(race.objective, self.rungs(race.steps), self.reduction)
 
     def _first(self, steps: int) -> int:
-        return self.grace or max(1, round(steps / 6))
+        return self.grace or max(1, steps // 6)

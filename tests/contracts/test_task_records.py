@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from jointdistill.tasks.base import Task
+from jointdistill.tasks.geometry import nearest
 from tests.contracts.any_task import (
     HEIGHT,
     IMAGES,
@@ -36,8 +37,8 @@ def test_record_columns_survive_storage(task: Task) -> None:
 
 def test_a_record_is_least_wrong_about_its_own_answer(task: Task) -> None:
     points, truth = some_points(), truth_of(task, 0)
-    own = task.error(task.compact(answer_of(task, 0), points), truth, points)
-    other = task.error(task.compact(answer_of(task, 1), points), truth, points)
+    own = task.error(task.compact(answer_of(task, 0), points), nearest(truth, points))
+    other = task.error(task.compact(answer_of(task, 1), points), nearest(truth, points))
     assert own.shape == (IMAGES, POINTS)
     assert (own > -1e-6).all()  # a cosine may round to above 1
     assert own.mean() < other.mean()
@@ -45,7 +46,7 @@ def test_a_record_is_least_wrong_about_its_own_answer(task: Task) -> None:
 
 def test_an_error_is_unknown_exactly_where_the_truth_is(task: Task) -> None:
     hidden, points = some_hidden(), some_points()
-    error = task.error(task.compact(answer_of(task, 0), points), truth_of(task, 1, hidden), points)
+    error = task.error(task.compact(answer_of(task, 0), points), nearest(truth_of(task, 1, hidden), points))
     column = (points[..., 0] * WIDTH).long()
     row = (points[..., 1] * HEIGHT).long()
     assert torch.equal(error.isnan(), hidden[row, column])
@@ -79,8 +80,8 @@ def test_a_record_reads_the_same_in_every_view(task: Task) -> None:
     canonical = task.compact(answer_of(task, 0), points)
     view = task.rescale(canonical, warp.zoom)
     view_truth = task.warp(truth, warp, (2 * HEIGHT, 2 * WIDTH))
-    there = task.error(view, view_truth, warp.points(points))
-    torch.testing.assert_close(there, task.error(canonical, truth, points), rtol=0, atol=5e-3)
+    there = task.error(view, nearest(view_truth, warp.points(points)))
+    torch.testing.assert_close(there, task.error(canonical, nearest(truth, points)), rtol=0, atol=5e-3)
     back = task.rescale(view, 1 / warp.zoom)
     assert all(back[name].dtype == canonical[name].dtype for name in canonical)
     for name, values in back.items():

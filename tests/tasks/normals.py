@@ -88,8 +88,8 @@ class Normals(Task):
         """With |x| for x: a record is read in views that are mirrored or not, and cannot know which."""
         return {"normal": _mirrorless(at_points(answer, points)).half()}
 
-    def error(self, compact: Mapping[str, Tensor], truth: Tensor, points: Tensor) -> Tensor:
-        there = _mirrorless(at_points(truth, points, "nearest"))
+    def error(self, compact: Mapping[str, Tensor], truth: Tensor) -> Tensor:
+        there = _mirrorless(truth.mT)
         away = 1 - F.cosine_similarity(compact["normal"].float(), there, -1)
         return torch.where(there.isnan().any(-1), torch.nan, away)
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from jointdistill.tasks.geometry import _between_corners, at_points, averaged, fit, resample
+from jointdistill.tasks.geometry import _between_corners, at_points, averaged, fit, nearest, resample
 from jointdistill.warp import Warp
 
 VALUES = torch.rand(2, 3, 5, 7, generator=torch.Generator().manual_seed(0))
@@ -23,7 +23,18 @@ def test_the_centre_of_a_pixel_reads_the_pixel() -> None:
     points = torch.tensor([[[3.5 / 7, 1.5 / 5], [6.5 / 7, 4.5 / 5]]]).expand(2, -1, -1)
     wanted = torch.stack([VALUES[:, :, 1, 3], VALUES[:, :, 4, 6]], 1)  # [B, m, C]
     torch.testing.assert_close(at_points(VALUES, points), wanted)
-    torch.testing.assert_close(at_points(VALUES, points, "nearest"), wanted)
+    assert torch.equal(nearest(VALUES, points).mT, wanted)
+
+
+@pytest.mark.parametrize("truth", [VALUES, (100 * VALUES[:, 0]).long(), VALUES[:, :1] > 0.5])
+def test_a_truth_of_any_shape_and_type_is_read_at_the_nearest_pixel(truth: torch.Tensor) -> None:
+    points = torch.rand(2, 50, 2, generator=torch.Generator().manual_seed(1))
+    grid = (2 * points - 1)[:, None]
+    dense = truth.double() if truth.ndim == 4 else truth[:, None].double()
+    wanted = F.grid_sample(dense, grid.double(), mode="nearest", align_corners=False)
+    read = nearest(truth, points)
+    assert read.dtype == truth.dtype and read.shape == (*truth.shape[:-2], 50)
+    assert torch.equal(read.double().view_as(wanted[:, :, 0]), wanted[:, :, 0])
 
 
 def test_points_read_the_same_on_any_device() -> None:

@@ -178,7 +178,7 @@ def test_an_error_is_minus_log_p_of_the_truth() -> None:
     record = TASK.compact(one_point(0.02, 0.51, 0.02, 0.29, 0.12, 0.02, 0.02), CENTRE)
 
     def error(label: int) -> float:
-        return float(TASK.error(record, torch.tensor([[[label]]]), CENTRE))
+        return float(TASK.error(record, torch.tensor([[label]])))
 
     assert error(3) == pytest.approx(-math.log(0.29), abs=0.02)
     # Four classes were not kept and share what is left: 0.08, of which the stored bytes leave 20/255.
@@ -188,7 +188,7 @@ def test_an_error_is_minus_log_p_of_the_truth() -> None:
 
 def test_an_error_has_a_ceiling() -> None:
     sure = TASK.compact(one_point(0, 1, 0, 0, 0, 0, 0), CENTRE)
-    assert float(TASK.error(sure, torch.tensor([[[6]]]), CENTRE)) < 15
+    assert float(TASK.error(sure, torch.tensor([[6]]))) < 15
 
 
 def test_recall_is_the_kl_of_softened_distributions() -> None:
@@ -204,6 +204,6 @@ def test_two_classes_make_a_record() -> None:
     past = task.compact(torch.tensor([1.0, -1.0]).view(1, 2, 1, 1), CENTRE)
     assert past["top_class"].shape == (1, 1, 2)
     assert float(task.recall(past, torch.tensor([1.0, -1.0]).view(1, 2, 1, 1), CENTRE)) < 1e-3
-    assert float(task.error(past, torch.ones(1, 1, 1, dtype=torch.long), CENTRE)) == pytest.approx(
+    assert float(task.error(past, torch.ones(1, 1, dtype=torch.long))) == pytest.approx(
         math.log(1 + math.exp(2)), abs=0.02
     )

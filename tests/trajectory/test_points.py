@@ -1,15 +1,7 @@
 import torch
 
-from jointdistill.tasks.geometry import at_points
-from jointdistill.trajectory.points import (
-    attention_at,
-    centres,
-    essential_points,
-    read_strip,
-    strip_points,
-    visible,
-)
-from tests.trajectory.scene import CELL, GRID, PLAIN, batch, predict
+from jointdistill.trajectory.points import attention_at, centres, essential_points, visible
+from tests.trajectory.scene import CELL, GRID, batch, predict
 
 
 def test_centres_run_row_by_row() -> None:
@@ -45,19 +37,3 @@ def test_attention_is_the_energy_of_the_cell() -> None:
     of_cell = features[:, :, ::CELL, ::CELL].square().sum(1).flatten(1)
     read = attention_at(features, GRID, centres(GRID).expand(6, -1, -1))
     assert torch.allclose(read, of_cell, rtol=1e-4)
-
-
-def test_a_strip_is_what_lies_nearest() -> None:
-    here = batch(matrix=PLAIN)
-    points = torch.rand(6, 9, 2, generator=torch.Generator().manual_seed(1))
-    for name, truth in here.truth.items():
-        dense = truth if truth.ndim == 4 else truth[:, None]
-        strip = read_strip(truth, points)
-        assert strip.dtype == truth.dtype, name
-        assert strip.shape[-2:] == (1, 9)
-        assert torch.equal(strip.reshape(6, 9).float(), at_points(dense.float(), points, "nearest")[..., 0])
-
-
-def test_a_strip_is_read_back_where_its_points_say() -> None:
-    values = torch.arange(32.0).view(1, 1, 1, 32)
-    assert torch.equal(at_points(values, strip_points(32), "nearest")[0, :, 0], torch.arange(32.0))

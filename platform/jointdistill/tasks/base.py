@@ -137,8 +137,8 @@ class Task(Recipe, ABC):
         """
 
     @abstractmethod
-    def error(self, compact: Mapping[str, Tensor], truth: Tensor, points: Tensor) -> Tensor:
-        """[B, m] how wrong a record's columns are against a truth at the points; NaN where unknown."""
+    def error(self, compact: Mapping[str, Tensor], truth: Tensor) -> Tensor:
+        """[B, m] how wrong a record's columns are against the truth [B, …, m] there; NaN where unknown."""
 
     @abstractmethod
     def recall(self, past: Mapping[str, Tensor], answer: Tensor, points: Tensor) -> Tensor:
@@ -146,7 +146,7 @@ class Task(Recipe, ABC):
 
     @abstractmethod
     def as_truth(self, answer: Tensor) -> Tensor:
-        """An answer in the truth's form: a teacher's opinion where there is no label."""
+        """An answer [B, C, …], of a map or of points, in the truth's form: a teacher's opinion."""
 
     def rescale(self, compact: Mapping[str, Tensor], zoom: Tensor) -> dict[str, Tensor]:
         """Record columns of a view as they stand in a view `zoom` [B] times as large."""

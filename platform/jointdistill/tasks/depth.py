@@ -188,11 +188,10 @@ class Depth(Task):
         """Log depth [B, m, 1] of the view."""
         return {"log_depth": at_points(self._log(answer), points).half()}
 
-    def error(self, compact: Mapping[str, Tensor], truth: Tensor, points: Tensor) -> Tensor:
+    def error(self, compact: Mapping[str, Tensor], truth: Tensor) -> Tensor:
         """|log depth − log truth|."""
-        known = torch.where(self.known(truth), truth, torch.nan)
-        there = at_points(known.log(), points, "nearest")
-        return (compact["log_depth"].float() - there).abs()[..., 0]
+        known = torch.where(self.known(truth), truth, torch.nan)  # [B, 1, m]
+        return (compact["log_depth"].float() - known.log().mT).abs()[..., 0]
 
     def recall(self, past: Mapping[str, Tensor], answer: Tensor, points: Tensor) -> Tensor:
         """|log past − log now|."""

@@ -46,16 +46,26 @@ def fit(answer: Tensor, size: torch.Size) -> Tensor:
     return F.interpolate(answer, size[-2:], mode="bilinear", align_corners=False)
 
 
-def at_points(values: Tensor, points: Tensor, mode: Literal["bilinear", "nearest"] = "bilinear") -> Tensor:
-    """Values [B, C, H, W] read at points [B, m, 2] given as fractions of the image: [B, m, C].
+def at_points(values: Tensor, points: Tensor) -> Tensor:
+    """Values [B, C, H, W] at points [B, m, 2], which are fractions of the image, bilinearly: [B, m, C].
 
     Beyond the edge they are the edge's.
     """
-    if values.is_cuda and mode == "bilinear":
+    if values.is_cuda:
         return _between_corners(values, points)
     grid = (2 * points - 1).to(values)[:, None]  # [B, 1, m, 2]
-    read = F.grid_sample(values, grid, mode=mode, padding_mode="border", align_corners=False)
+    read = F.grid_sample(values, grid, mode="bilinear", padding_mode="border", align_corners=False)
     return read[:, :, 0].mT
+
+
+def nearest(truth: Tensor, points: Tensor) -> Tensor:
+    """A truth [B, …, H, W] of any type at the pixels nearest to points [B, m, 2]: [B, …, m]."""
+    height, width = truth.shape[-2:]
+    x = (points[..., 0] * width).long().clamp(0, width - 1)
+    y = (points[..., 1] * height).long().clamp(0, height - 1)
+    flat = truth.flatten(-2)
+    pixel = (y * width + x).view(len(flat), *[1] * (flat.ndim - 2), -1)
+    return flat.gather(-1, pixel.expand(*flat.shape[:-1], -1))
 
 
 def _between_corners(values: Tensor, points: Tensor) -> Tensor:

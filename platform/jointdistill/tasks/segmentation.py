@@ -178,12 +178,11 @@ class Segmentation(Task):
         quantised = (top.values * 255).round()
         return {"top_class": top.indices.to(torch.uint8), "top_probability": quantised.to(torch.uint8)}
 
-    def error(self, compact: Mapping[str, Tensor], truth: Tensor, points: Tensor) -> Tensor:
+    def error(self, compact: Mapping[str, Tensor], truth: Tensor) -> Tensor:
         """−log p of the true class; one that was not kept has its share of what the kept ones left."""
-        there = at_points(truth[:, None].float(), points, "nearest").long()  # [B, m, 1]
-        known = there != UNKNOWN_LABEL
-        log_p = self._log_probability(compact).gather(-1, torch.where(known, there, 0))
-        return torch.where(known, -log_p, torch.nan)[..., 0]
+        known = truth != UNKNOWN_LABEL  # [B, m]
+        log_p = self._log_probability(compact).gather(-1, torch.where(known, truth, 0)[..., None])
+        return torch.where(known, -log_p[..., 0], torch.nan)
 
     def recall(self, past: Mapping[str, Tensor], answer: Tensor, points: Tensor) -> Tensor:
         """T² · KL(past ‖ now), both softened by the temperature T (Hinton et al., arXiv 1503.02531)."""

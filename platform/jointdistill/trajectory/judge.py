@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from jointdistill.tasks.base import Task
-from jointdistill.tasks.geometry import at_points
-from jointdistill.trajectory.points import read_strip, strip_points
+from jointdistill.tasks.geometry import at_points, nearest
 from jointdistill.types import Batch, Prediction
 
 
@@ -21,7 +20,7 @@ class Verdict(NamedTuple):
     """What is held to be true of a task at m points of each view."""
 
     truth: Tensor
-    """[B, …, 1, m] in the form of the task's truth."""
+    """[B, …, m] in the form of the task's truth."""
     judged: Tensor
     """[B] bool: somebody can tell."""
 
@@ -31,8 +30,7 @@ class Verdict(NamedTuple):
 
     def error(self, task: Task, columns: Mapping[str, Tensor]) -> Tensor:
         """[B, m] how wrong record columns are; NaN where nobody can tell."""
-        points = strip_points(self.truth.shape[-1], self.truth.device).expand(len(self.truth), -1, -1)
-        return task.error(columns, self.truth, points).masked_fill(~self.judged[:, None], torch.nan)
+        return task.error(columns, self.truth).masked_fill(~self.judged[:, None], torch.nan)
 
 
 class Judge:
@@ -65,7 +63,7 @@ class Judge:
         3. The image has no label: the task's first teacher, or nobody where there is none, or where its
            answer is not sound.
         """
-        label = read_strip(batch.truth[name], points) if name in batch.truth else None
+        label = nearest(batch.truth[name], points) if name in batch.truth else None
         teacher = self._teacher(name, taught)
         opinion = None if teacher is None else self._opinion(name, teacher, points)
         truth = opinion if label is None else label
@@ -87,6 +85,5 @@ class Judge:
         return next((teacher for teacher in taught.values() if name in teacher.answers), None)
 
     def _opinion(self, name: str, teacher: Prediction, points: Tensor) -> Tensor:
-        """[B, …, 1, m] what a teacher holds true of a task at the points."""
-        strip = at_points(teacher.answers[name].detach(), points).mT.unsqueeze(-2)  # [B, C, 1, m]
-        return self.tasks[name].as_truth(strip)
+        """[B, …, m] what a teacher holds true of a task at the points."""
+        return self.tasks[name].as_truth(at_points(teacher.answers[name].detach(), points).mT)

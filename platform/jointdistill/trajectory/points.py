@@ -50,23 +50,3 @@ def essential_points(attention: Tensor, losses: Tensor, points: int) -> Tensor:
     """
     worth = attention * torch.exp(-losses).nan_to_num(0.0)
     return worth.topk(points, dim=1).indices.sort(dim=1).values
-
-
-def read_strip(truth: Tensor, points: Tensor) -> Tensor:
-    """A truth [B, …, H, W] of any type at points [B, m, 2], as an image one pixel high: [B, …, 1, m].
-
-    It is read at the nearest pixel. Tasks judge the strip at `strip_points`.
-    """
-    height, width = truth.shape[-2:]
-    x = (points[..., 0] * width).long().clamp(0, width - 1)
-    y = (points[..., 1] * height).long().clamp(0, height - 1)
-    flat = truth.flatten(-2)
-    pixel = (y * width + x).view(len(flat), *[1] * (flat.ndim - 2), -1)
-    return flat.gather(-1, pixel.expand(*flat.shape[:-1], -1)).unsqueeze(-2)
-
-
-@lru_cache(maxsize=16)
-def strip_points(points: int, device: torch.device | str = "cpu") -> Tensor:
-    """[1, points, 2] the pixels' centres of a strip; read only."""
-    x = (torch.arange(points, device=device) + 0.5) / points
-    return torch.stack([x, torch.full_like(x, 0.5)], -1)[None]

@@ -1,12 +1,14 @@
 """What the engine gives to methods that are not shipped: a third task, a gradient-based weighting."""
 
 import numpy as np
+import pytest
 import torch
 
 from jointdistill.data.cells import encode_npy
 from jointdistill.data.format import write_set
 from jointdistill.data.sampling import Sampling
 from jointdistill.engine.gram import gram
+from jointdistill.engine.objective import ask
 from jointdistill.engine.ranks import Ranks
 from jointdistill.experiment import Experiment, Optimise
 from jointdistill.launch.settle import settle
@@ -59,8 +61,6 @@ def test_the_gram_matrix_is_that_of_gradients_at_the_shared_feature(tmp_path):
     loop = build(small.work(tmp_path), ALONE, lambda message: None)
     parts = loop.parts
     batch = parts.augment(loop.loader.batch(3), parts.tasks)
-    from jointdistill.engine.objective import ask
-
     predicted = parts.student(batch.image)
     losses = parts.objective(predicted, ask(parts.teachers, batch), batch)
     found = gram(losses, predicted, ALONE)
@@ -71,6 +71,40 @@ def test_the_gram_matrix_is_that_of_gradients_at_the_shared_feature(tmp_path):
         ]
     )
     torch.testing.assert_close(found, gradients @ gradients.T)
+
+
+def test_a_teachers_loss_is_told_where_there_are_labels(tmp_path):
+    loop = build(small.work(tmp_path), ALONE, lambda message: None)
+    parts = loop.parts
+    batch = parts.augment(loop.loader.batch(3), parts.tasks)
+    taught = ask(parts.teachers, batch)
+    told = parts.objective.of_teachers(taught, batch)
+    assert told.shape == (len(parts.objective.terms), len(batch))
+    for term, row in zip(parts.objective.terms, told, strict=True):
+        known = batch.present[term.task] & term.taught
+        assert torch.equal(row.isfinite(), known)
+        if term.taught:
+            assert known.any()
+            rows, task = known.nonzero().flatten(), parts.tasks[term.task]
+            answer = taught[term.source].answers[term.task][rows]
+            torch.testing.assert_close(row[rows], task.loss(answer, batch.truth[term.task][rows]))
+
+
+def test_a_weighting_that_asks_for_teachers_losses_trains(tmp_path):
+    from tests.weighting.confidence import Confidence
+
+    depth = small.teacher(tmp_path / "teachers" / "another", "depth", seed=7)
+    experiment = small.experiment(tmp_path)
+    work = small.work(tmp_path, weighting=Confidence(), teachers={**experiment.teachers, "another": depth})
+    said = {}
+
+    def note(message):
+        if isinstance(message, StepReport):
+            said.update(message.metrics)
+
+    live(work, note)
+    shares = [said[f"effective/{name}/depth/log_depth_l1"] for name in ("depth", "another")]
+    assert sum(shares) == pytest.approx(1) and shares[0] != shares[1]
 
 
 def test_a_weighting_that_asks_for_gradients_trains(tmp_path):

@@ -84,6 +84,16 @@ class Objective(nn.Module):
             count=torch.tensor([max(1, count) for count in counts]).to(value.device, non_blocking=True),
         )
 
+    @torch.no_grad()
+    def of_teachers(self, taught: Mapping[str, Prediction], batch: Batch) -> Tensor:
+        """[K, B] each term's own teacher against the labels; NaN where there are none."""
+        values = [batch.image.new_full((len(batch),), torch.nan)] * len(self.terms)
+        for row, term in enumerate(self.terms):
+            if term.taught:
+                loss = self._supervised(term.task, taught[term.source], batch)
+                values[row] = torch.where(batch.present[term.task].to(loss.device), loss, torch.nan)
+        return torch.stack(values)
+
     def _supervised(self, task: str, predicted: Prediction, batch: Batch) -> Tensor:
         """[B] the loss of the leading rows that may carry labels; the others have none."""
         rows, answer = batch.labelled, predicted.answers[task]

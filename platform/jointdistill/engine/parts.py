@@ -27,7 +27,7 @@ from jointdistill.trajectory.base import Trajectory
 from jointdistill.types import Refusal, Stats, Term
 from jointdistill.weighting.base import Need, Weighting
 
-SERVED = frozenset({Need.GRAM, Need.FEEDBACK})
+SERVED = frozenset({Need.GRAM, Need.FEEDBACK, Need.TEACHER_LOSS})
 """What the engine gives a weighting that asks for it."""
 
 

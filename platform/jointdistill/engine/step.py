@@ -69,6 +69,8 @@ def forward_backward(batch: Batch, parts: Parts) -> Piece:
             taught = ask(parts.teachers, batch)  # {name: Prediction}, no gradient
         predicted = parts.student(batch.image)
     losses = parts.objective(predicted, taught, batch)  # [K, B]: one row a Term
+    if Need.TEACHER_LOSS in parts.weighting.needs:
+        losses = replace(losses, teacher=parts.objective.of_teachers(taught, batch))
     if Need.GRAM in parts.weighting.needs:
         parts.stats = replace(parts.stats, gram=gram(losses, predicted, parts.ranks))
     weighted = parts.weighting.weigh(losses, parts.stats)  # weights [K, B], detached

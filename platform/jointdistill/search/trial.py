@@ -130,9 +130,10 @@ class Trial:
         if sign.asked.is_set() and not failure and _kept(store, work.run) < target:
             self._post.await_end(work.run)
         took = time.monotonic() - began
-        scores = (
-            outcome.row if outcome else {} if failure else heard.scores or _scores(store, work.run, target)
-        )
+        if outcome:
+            scores: Mapping[str, float] = outcome.row
+        else:
+            scores = {} if failure else heard.scores or _scores(store, work.run, target)
         answer = Answer(
             scores={name: score for name, score in scores.items() if math.isfinite(score)},
             seconds=took,

@@ -59,7 +59,7 @@ def test_what_mattered_is_what_made_trials_differ_and_not_only_bad(tmp_path: Pat
         for number, point in enumerate(points)
     ]
     sweep = stub.sweep(tmp_path, "told", trials=12, scheduler=Fifo())
-    assert Report(sweep, courses).importance()["weighting.gain"] > 0.8
+    assert Report(sweep, courses).importances[0]["weighting.gain"] > 0.8
 
 
 def test_the_front_is_drawn_of_finished_trials_as_they_ended(tmp_path: Path) -> None:

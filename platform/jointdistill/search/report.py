@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import optuna
 from optuna.importance import FanovaImportanceEvaluator
@@ -38,7 +39,7 @@ class Report:
         """What trials are ranked by."""
         return self.sweep.ranked_by
 
-    @property
+    @cached_property
     def ranked(self) -> list[Course]:
         """Finished trials, the best by the first objective first; then the others, by how far they came."""
         first = self.objectives[0]
@@ -86,9 +87,16 @@ class Report:
             cost = {"gpu_hours": sum(course.gpu_hours for course in self.courses)}
             record.report(StepReport(self.steps_trained, 0, known | spent | cost))
 
-    def importance(self, place: int = 0) -> dict[str, float]:
-        """How much of what differs between trials, where they compare, is due to each knob (fANOVA, Hutter et
-        al., ICML 2014); nothing for populations, whose knobs move, or for too few trials."""
+    @cached_property
+    def importances(self) -> list[dict[str, float]]:
+        """For each objective, how much of what differs between trials, where they compare, is due to each
+        knob; nothing for populations, whose knobs move, or for too few trials.
+
+        fANOVA (Hutter et al., ICML 2014).
+        """
+        return [self._importance(place) for place in range(len(self.objectives))]
+
+    def _importance(self, place: int) -> dict[str, float]:
         study, judge = self._study(place), FanovaImportanceEvaluator(seed=0)
         if self.sweep.scheduler.clones or len(study.trials) < ENOUGH:
             return {}
@@ -108,8 +116,8 @@ class Report:
         else:
             lines += ["No trial finished.", ""]
         lines += [f"{len(self.courses)} trials, {self.steps_trained} training steps.", ""]
-        for place, each in enumerate(self.objectives):
-            if shares := self.importance(place):
+        for each, shares in zip(self.objectives, self.importances, strict=True):
+            if shares:
                 said = ", ".join(f"{knob} {share:.0%}" for knob, share in shares.items())
                 lines += [f"What {each.name} after step {self.compared_at} depends on: {said}.", ""]
         if len(self.objectives) > 1:
@@ -140,8 +148,8 @@ class Report:
             drawn["learning-curves"] = drawing.learning_curves(
                 [line for line in lines if line.curve], names[0]
             )
-        for place, name in enumerate(names):
-            if shares := self.importance(place):
+        for name, shares in zip(names, self.importances, strict=True):
+            if shares:
                 told = f"{name} after step {self.compared_at}"
                 drawn[f"importance-{name.replace('/', '-')}"] = drawing.importance(shares, told)
         if len(there) >= ENOUGH:

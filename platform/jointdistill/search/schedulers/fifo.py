@@ -28,10 +28,6 @@ class Fifo(SchedulerRecipe):
             sorted({max(1, round(steps * part / self.judged)) for part in range(1, self.judged + 1)})
         )
 
-    def expected_steps(self, steps: int, trials: int) -> float:
-        """All."""
-        return float(steps * trials)
-
     def build(self, race: Race) -> Any:
         """See `SchedulerRecipe`."""
         from ray.tune.schedulers import FIFOScheduler

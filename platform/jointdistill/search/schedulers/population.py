@@ -7,20 +7,56 @@ import random
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar
 
 import numpy as np
 
+from jointdistill.search.schedulers.base import Race, SchedulerRecipe
 from jointdistill.search.space import Choice, Label, Point, Space
+from jointdistill.types import Refusal
 
 
-def rounds(steps: int, every: int) -> tuple[int, ...]:
-    """The steps at which the population is compared, and the last one."""
-    each = every or max(1, round(steps / 8))
-    return (*range(each, steps, each), steps)
+@dataclass(frozen=True)
+class Population(SchedulerRecipe):
+    """A population of one size, whose members turn their knobs."""
+
+    gathers: ClassVar[bool] = True
+    clones: ClassVar[bool] = True
+
+    every: int = 0
+    """Steps of a round; 0: an eighth of the run."""
+    quantile: float = 0.25
+    """Share of the population that takes over, and is taken over from."""
+
+    def __post_init__(self) -> None:
+        if self.every < 0 or not 0 < self.quantile <= 0.5:
+            raise Refusal(
+                "--scheduler.every must be at least 0, and --scheduler.quantile above 0 and at most 0.5."
+            )
+
+    def rungs(self, steps: int) -> tuple[int, ...]:
+        """The ends of the rounds."""
+        each = self.every or max(1, round(steps / 8))
+        return (*range(each, steps, each), steps)
+
+    def told(self, race: Race) -> dict[str, Any]:
+        """What all of Tune's population-based schedulers are told."""
+        return {
+            "time_attr": "step",
+            "metric": race.objective.name,
+            "mode": race.objective.mode,
+            "perturbation_interval": self.rungs(race.steps)[0],
+            "custom_explore_fn": partial(_into_ranges, race.space),
+            "quantile_fraction": self.quantile,
+            "require_attrs": False,  # a trial that was refused has no score
+            "log_config": False,
+            "synch": True,
+        }
 
 
-def inside(space: Space, point: Point) -> Point:
+def _into_ranges(space: Space, point: Point) -> Point:
     """The point with every number moved into its range, since a perturbation may leave it."""
     return {knob: _inside(space, knob, label) for knob, label in point.items()}
 

@@ -51,7 +51,7 @@ def keep_diary(folder: str, config: dict[str, Any]) -> Any:
         diary.write(rank, "building")
         loop = build(*arguments)
         diary.write(rank, "built")
-        resume, alive = loop.resume, loop.outside.alive
+        resume, alive = loop.resume, loop.outside.ears.alive
 
         def resumed() -> bool:
             found = resume()
@@ -63,7 +63,7 @@ def keep_diary(folder: str, config: dict[str, Any]) -> Any:
             diary.write(rank, "step", step)
 
         loop.resume = resumed  # type: ignore[method-assign]
-        loop.outside = replace(loop.outside, alive=stepped)
+        loop.outside = replace(loop.outside, ears=replace(loop.outside.ears, alive=stepped))
         return loop
 
     with patch.object(worker, "build", built):
@@ -75,11 +75,12 @@ def tell_steps(folder: str, run: str, config: dict[str, Any]) -> Any:
     from ray.train import get_context
 
     imported()
+    from jointdistill.engine.keeper import Ears
     from jointdistill.launch import train, worker
 
     diary, rank, live = Diary(Path(folder)), get_context().get_world_rank(), worker.live
 
-    def heard(work: Any, send: Any, ears: worker.Ears) -> Any:
+    def heard(work: Any, send: Any, ears: Ears) -> Any:
         def alive(step: int) -> None:
             ears.alive(step)
             diary.write(rank, f"step {run}", step)

@@ -38,6 +38,7 @@ import spread
 import torch
 from plain_loop import PlainLoop
 
+from jointdistill.engine.keeper import Ears
 from jointdistill.engine.loop import Loop
 from jointdistill.engine.objective import ask
 from jointdistill.engine.ranks import Ranks
@@ -52,6 +53,7 @@ from jointdistill.nets.way import Moment
 from jointdistill.teachers.base import Teacher
 from jointdistill.trajectory.base import TrajectoryRecipe
 from jointdistill.trajectory.own_past import OwnPast
+from jointdistill.trajectory.record import Anchor
 from jointdistill.trajectory.teacher_way import TeacherWay
 from jointdistill.types import Batch
 
@@ -59,6 +61,8 @@ BLOCK = 10
 """Steps a turn."""
 WARM_UP = 2
 """Pairs of blocks that do not count."""
+ANCHOR = Replay._anchor
+"""As it is where nobody measures."""
 
 
 class Clock:
@@ -91,7 +95,7 @@ def beside_a_plain_loop(config: dict[str, Any]) -> Outcome | str | None:
     """The real worker, but a plain loop takes turns with its job."""
     build = worker.build
 
-    def with_turns(work: Work, ranks: Ranks, say: Callable[[Message], None], ears: worker.Ears) -> Loop:
+    def with_turns(work: Work, ranks: Ranks, say: Callable[[Message], None], ears: Ears) -> Loop:
         loop = build(work, ranks, say, ears)
         Turns(loop, Path(work.storage) / "turns.json").begin()
         return loop
@@ -186,7 +190,7 @@ def share_of(recipe: TrajectoryRecipe, experiment: Experiment, launch: Launch, p
     print(f"{type(recipe).__name__}: {pairs} pairs of steps", file=sys.stderr, flush=True)
     train.tune_process(threads=1, workers=1)
     mine = replace(experiment, data="short", trajectory=(recipe,), optimise=Optimise(steps=3 * pairs))
-    with patch.object(Replay, "_losses", out_of_reach):
+    with patch.object(Replay, "_anchor", out_of_reach):
         loop = worker.build(settle(mine, launch).work, Ranks(torch.device("cpu")), lambda message: None)
     parts, loader, sources = loop.parts, loop.loader, loop.parts.trajectory
     (source,) = sources
@@ -210,9 +214,10 @@ def share_of(recipe: TrajectoryRecipe, experiment: Experiment, launch: Launch, p
     return {"share": spread.median(shares), "share_ci": spread.interval(shares)}
 
 
-def out_of_reach(replay: Replay, teacher: Teacher, moment: Moment) -> dict[str, float]:
+def out_of_reach(replay: Replay, teacher: Teacher, moment: Moment, *rest: Any) -> Anchor:
     """No student comes near the teacher, so that its way is always in use."""
-    return dict.fromkeys(teacher.card.tasks, 1 / moment.step**3)
+    losses = dict.fromkeys(teacher.card.tasks, 1 / moment.step**3)
+    return replace(ANCHOR(replay, teacher, moment, *rest), loss=losses)
 
 
 def say(message: Message) -> None:

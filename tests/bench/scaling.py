@@ -36,6 +36,7 @@ import spread
 from desk import Desk, Took
 
 from jointdistill.data.sampling import Sampling
+from jointdistill.engine.keeper import Ears
 from jointdistill.engine.loop import Loop
 from jointdistill.engine.ranks import Ranks
 from jointdistill.experiment import Experiment, Optimise
@@ -106,7 +107,7 @@ def build_in_turns(name: str, rounds: int, desk: Desk) -> Callable[..., Loop]:
     """`worker.build`, but the loop takes turns as NAME-RANK."""
     build = worker.build
 
-    def built(work: Work, ranks: Ranks, say: Callable[[Message], None], ears: worker.Ears) -> Loop:
+    def built(work: Work, ranks: Ranks, say: Callable[[Message], None], ears: Ears) -> Loop:
         loop = build(work, ranks, say, ears)
         who = name if name.startswith("alone") else f"{name}-{ranks.rank}"
         in_turns(loop, who, rounds, desk)

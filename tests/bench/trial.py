@@ -36,6 +36,7 @@ import restart
 from bystander import END
 from diary import Diary
 
+from jointdistill.engine.keeper import Ears
 from jointdistill.experiment import Experiment, Optimise
 from jointdistill.launch.cluster import connected
 from jointdistill.launch.stop import StopSign
@@ -133,7 +134,7 @@ def told(folder: str) -> Segment:
                 return on_workers(work, receive, sign)
         live, diary = worker.live, Diary(Path(folder))
 
-        def heard(work: Work, send: Any, ears: worker.Ears) -> Any:
+        def heard(work: Work, send: Any, ears: Ears) -> Any:
             alive = lambda step: diary.write(0, f"step {work.run}", step)  # noqa: E731
             return live(work, send, replace(ears, alive=alive))
 

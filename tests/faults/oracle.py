@@ -15,13 +15,14 @@ from unittest.mock import patch
 import torch
 
 from jointdistill.data.sampling import Sampling
+from jointdistill.engine.keeper import Ears
 from jointdistill.engine.loop import Loop
 from jointdistill.engine.snapshot import Snapshots
 from jointdistill.engine.state import pack
 from jointdistill.experiment import Optimise
 from jointdistill.launch import worker
 from jointdistill.launch.work import Message, Outcome, Work
-from jointdistill.launch.worker import Ears, live
+from jointdistill.launch.worker import live
 from jointdistill.store.base import Store
 from jointdistill.store.objects import open_store
 from jointdistill.store.sealed import sha256

@@ -13,9 +13,10 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
+from jointdistill.engine.keeper import Ears
 from jointdistill.engine.ranks import Ranks
 from jointdistill.launch.work import Work
-from jointdistill.launch.worker import Ears, live
+from jointdistill.launch.worker import live
 from tests.engine.server import free_port
 from tests.faults.oracle import Killed, die_at, end, straight, watching, work
 

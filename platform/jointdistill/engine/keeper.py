@@ -26,13 +26,26 @@ WARNED_EVERY_S = 5.0
 """How often the ranks ask together whether a machine is about to be taken from them."""
 
 
-def _nothing() -> bool:
-    return False
+@dataclass(frozen=True)
+class Ears:
+    """How a worker hears of the world, and is heard, while it trains."""
+
+    asked_to_stop: Callable[[], bool] = lambda: False
+    """Whether somebody asked the run to stop. Called on every rank alone, often, and must not block."""
+    to_be_preempted: Callable[[], bool] = lambda: False
+    """Whether a machine will be taken away. Called on all ranks together, every few seconds."""
+    alive: Callable[[int], object] = lambda step: None
+    """Hears of every step that is done."""
+    busy: Callable[[], object] = lambda: None
+    """Hears between steps that the student is being examined."""
+
+
+DEAF = Ears()
 
 
 @dataclass(frozen=True)
 class Outside:
-    """What a worker asks of the world; the launch provides it."""
+    """What a worker needs of the world; the launch provides it."""
 
     report: Callable[[StepReport], None]
     """Take an interval's plain numbers. Called on the first rank only, and must not block."""
@@ -42,12 +55,7 @@ class Outside:
     anchors: Anchors
     owner: Owner
     """The driver that has claimed the run."""
-    asked_to_stop: Callable[[], bool] = _nothing
-    """Whether somebody asked the run to stop. Called on every rank alone, often, and must not block."""
-    to_be_preempted: Callable[[], bool] = _nothing
-    """Whether a machine will be taken away. Called on all ranks together, every few seconds."""
-    alive: Callable[[int], object] = lambda step: None
-    """Hears of every step that is done."""
+    ears: Ears = DEAF
     until: int = 0
     """The step after which to stop, though it is not the last; 0: none. The student is evaluated there."""
 
@@ -155,13 +163,13 @@ class Keeper:
             self._stop(step)
         if ranks.world > 1 and step % STEPS:
             return
-        if self._anywhere(self.outside.asked_to_stop()):
+        if self._anywhere(self.outside.ears.asked_to_stop()):
             self._stop(step)
         due = ranks.first and time.perf_counter() - self._asked > WARNED_EVERY_S
         if not self._anywhere(due):
             return
         self._asked = time.perf_counter()
-        warned = self.outside.to_be_preempted()
+        warned = self.outside.ears.to_be_preempted()
         if warned and not self._warned:
             self._say(f"A machine will be taken away: keeping a snapshot of step {step}.")
             self.snapshot(wait=True)

@@ -52,7 +52,7 @@ class Loop:
             self.window.add(step)
             self._recent.append(step)
             self._after(self.parts.step)
-            self.outside.alive(self.parts.step)
+            self.outside.ears.alive(self.parts.step)
             self.keeper.heed(self.parts.step)
         return self.examiner.validation_scores()
 

@@ -42,7 +42,8 @@ def train(work: Work, receive: Callable[[Message], None], sign: StopSign) -> Out
     outcome: Outcome | str | None
     with sign.heard():
         if work.launch.workers == 0:
-            from jointdistill.launch.worker import Ears, live
+            from jointdistill.engine.keeper import Ears
+            from jointdistill.launch.worker import live
 
             tune_process(work.launch.threads, 1)
             outcome = live(work, receive, Ears(asked_to_stop=sign.asked.is_set))
@@ -146,7 +147,8 @@ def _worker(config: dict[str, Any]) -> Outcome | str | None:
     from jointdistill.launch.mailbox import StopBell
 
     warm("jointdistill.launch.worker")
-    from jointdistill.launch.worker import Ears, live
+    from jointdistill.engine.keeper import Ears
+    from jointdistill.launch.worker import live
 
     work: Work = config["work"]
     mailbox = config["mailbox"]

@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import cast
@@ -22,7 +21,7 @@ from jointdistill.engine.anchors import Anchors
 from jointdistill.engine.branch import go_on_from
 from jointdistill.engine.claims import Claim, Claims
 from jointdistill.engine.examine import Examiner
-from jointdistill.engine.keeper import Outside
+from jointdistill.engine.keeper import DEAF, Ears, Outside
 from jointdistill.engine.loop import Loop
 from jointdistill.engine.objective import ask
 from jointdistill.engine.parts import assemble, refuse_untaught
@@ -45,18 +44,7 @@ BATCH, REPEATS = 16, 9
 """How the student's speed is measured; sharded ranks repeat equally often."""
 
 
-@dataclass(frozen=True)
-class Ears:
-    """How a worker hears of the world beside its training; see `Outside`."""
-
-    asked_to_stop: Callable[[], bool] = lambda: False
-    to_be_preempted: Callable[[], bool] = lambda: False
-    alive: Callable[[int], object] = lambda step: None
-    busy: Callable[[], object] = lambda: None
-    """Hears between steps that the student is being examined."""
-
-
-def live(work: Work, send: Callable[[Message], None], ears: Ears = Ears()) -> Outcome | None:
+def live(work: Work, send: Callable[[Message], None], ears: Ears = DEAF) -> Outcome | None:
     """Train a run's student on this rank, or go on where it stopped. The first rank returns the outcome.
 
     `send` is called on the first rank only, and must not block. Raises `Stopped` once it was asked to stop
@@ -123,7 +111,7 @@ def rehearse(work: Work) -> None:
     examiner.teachers()
 
 
-def build(work: Work, ranks: Ranks, say: Callable[[Message], None], ears: Ears = Ears()) -> Loop:
+def build(work: Work, ranks: Ranks, say: Callable[[Message], None], ears: Ears = DEAF) -> Loop:
     """Everything a rank trains with."""
     loop = put_together(work, ranks, say, ears)
     parts = loop.parts
@@ -135,7 +123,7 @@ def build(work: Work, ranks: Ranks, say: Callable[[Message], None], ears: Ears =
     return loop
 
 
-def put_together(work: Work, ranks: Ranks, say: Callable[[Message], None], ears: Ears = Ears()) -> Loop:
+def put_together(work: Work, ranks: Ranks, say: Callable[[Message], None], ears: Ears = DEAF) -> Loop:
     """A rank's parts as they are before any memory is fetched, and before teachers are sharded."""
     experiment, launch, card = work.experiment, work.launch, work.card
     store, tasks = open_store(work.storage), work.tasks
@@ -157,9 +145,7 @@ def put_together(work: Work, ranks: Ranks, say: Callable[[Message], None], ears:
         writer=Writer(Snapshots(store, work.run, cast(str, work.about["identity"])), ranks.rank, work.about),
         anchors=Anchors(parts, examiner, store, work.run),
         owner=work.owner,
-        asked_to_stop=ears.asked_to_stop,
-        to_be_preempted=ears.to_be_preempted,
-        alive=ears.alive,
+        ears=ears,
         until=work.until,
     )
     return Loop(parts, loader, examiner, launch, outside)

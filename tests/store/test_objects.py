@@ -68,24 +68,40 @@ def test_an_unreachable_service_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
 class Elsewhere(BaseHTTPRequestHandler):
     """What S3 answers in another region than the bucket's: a redirect that does not say where to."""
 
+    status, said = 301, b""
+
     def do_GET(self) -> None:
-        self.send_response(301)
-        self.send_header("Content-Length", "0")
+        self.send_response(self.status)
+        self.send_header("Content-Length", str(len(self.said)))
         self.end_headers()
+        self.wfile.write(self.said)
 
     def log_message(self, *_: object) -> None:
         pass
 
 
-def test_a_bucket_of_another_region_is_told_from_one_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+class Malformed(Elsewhere):
+    """Or that the request was signed for the wrong one."""
+
+    status = 400
+    said = (
+        b"<Error><Code>AuthorizationHeaderMalformed</Code><Message>The header is malformed; the "
+        b"region 'us-east-1' is wrong; expecting 'eu-west-1'</Message><Region>eu-west-1</Region></Error>"
+    )
+
+
+@pytest.mark.parametrize("answer", [Elsewhere, Malformed])
+def test_a_bucket_of_another_region_is_told_from_one_that_is_away(
+    answer: type[Elsewhere], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), answer) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
         store = open_store("s3://bucket/runs")
         for ask in (lambda: store.get("a"), lambda: list(store.list())):
-            with pytest.raises(Refusal, match=r"region\): set AWS_REGION to the bucket's region\.$"):
+            with pytest.raises(Refusal, match=r"\): set AWS_REGION to the bucket's region\.$"):
                 ask()
         server.shutdown()
 

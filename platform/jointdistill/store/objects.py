@@ -188,7 +188,7 @@ def _remedy(error: Exception) -> str:
         return "give credentials in the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)"
     if status(error) in (401, 403) or isinstance(error, _DENIED) or re.search(_DENIAL, said):
         return "check the credentials and what they may do"
-    if "Received redirect" in said:  # S3 sends on whoever asks in another region than the bucket's
+    if re.search("Received redirect|AuthorizationHeaderMalformed", said):  # S3, of another region's bucket
         return "set AWS_REGION to the bucket's region"
     if _no_bucket(error):
         return "make the bucket, or correct the address"

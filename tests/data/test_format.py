@@ -89,12 +89,18 @@ def test_a_key_is_unique_over_all_splits(store: Store, card: Card, row: MakeRow)
 
 
 def parquet(**columns: list[object]) -> bytes:
-    pq.write_table(pa.table(columns), sink := pa.BufferOutputStream())
+    return written(pa.table(columns))
+
+
+def written(table: pa.Table) -> bytes:
+    pq.write_table(table, sink := pa.BufferOutputStream())
     return bytes(sink.getvalue())
 
 
 ONE = parquet(key=["a"], image=[b""])
 NONE = parquet(key=[], image=[])
+TWO_KEYS = written(pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"])], names=["key", "key"]))
+LATIN_1 = pa.array(["Straße".encode("latin-1")]).cast(pa.string(), safe=False)
 
 
 @pytest.mark.parametrize(
@@ -108,6 +114,11 @@ NONE = parquet(key=[], image=[])
         ({"train-00000.parquet": parquet(image=[b""])}, "has no column 'key'"),
         ({"train-00000.parquet": parquet(key=["a", None])}, "has no key in row 1"),
         ({"train-00000.parquet": parquet(key=[[1]])}, "holds list.* in column 'key': it must be string"),
+        (
+            {"train-00000.parquet": written(pa.table({"key": LATIN_1}))},
+            "holds text in column 'key' that is not UTF-8",
+        ),
+        ({"train-00000.parquet": TWO_KEYS}, "has 2 columns 'key': keep one of them"),
         ({"train-00000.parquet": parquet(key=["a", "a"])}, "has key 'a'"),
         ({"train-00000.parquet": ONE, "val-00000.parquet": ONE}, r"val-00000\.parquet has key 'a'"),
         ({"train-00000.parquet": ONE, "val-00000.parquet": NONE}, "The split 'val' of memory: has no image"),

@@ -93,6 +93,23 @@ def test_a_file_without_our_header_is_no_match() -> None:
         from_bytes(bytes(sink.getvalue()), LAYOUT, HANGS_ON)
 
 
+@pytest.mark.parametrize("change", ["left out", "twice", "of another type"])
+def test_columns_are_those_that_the_header_promises(change: str) -> None:
+    table = pa.ipc.open_file(to_bytes(rows(2), HANGS_ON)).read_all()
+    place = table.column_names.index("known")
+    if change == "twice":
+        table = table.append_column("known", table["known"])
+    elif change == "of another type":
+        table = table.set_column(place, "known", pa.array(["yes", "no"]))
+    else:
+        table = table.remove_column(place)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    with pytest.raises(ValueError, match="other columns than its header says"):
+        from_bytes(bytes(sink.getvalue()), LAYOUT, HANGS_ON)
+
+
 @pytest.mark.parametrize(("grid", "points"), [((300, 300), 32), ((0, 4), 1), ((2, 2), 5), ((2, 2), 0)])
 def test_impossible_layouts_are_refused(grid: tuple[int, int], points: int) -> None:
     with pytest.raises(Refusal):

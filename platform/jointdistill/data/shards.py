@@ -97,6 +97,10 @@ class Shard:
             self._parquet = pq.ParquetFile(pa.BufferReader(stored))
         except (pa.ArrowException, OSError) as error:
             raise Refusal(f"{file} is no whole Parquet file: copy or write it again.") from error
+        names = self._parquet.schema_arrow.names
+        for name in names:
+            if names.count(name) > 1:
+                raise Refusal(f"{file} has {names.count(name)} columns '{name}': keep one of them.")
 
     def __len__(self) -> int:
         return int(self._parquet.metadata.num_rows)
@@ -141,4 +145,8 @@ class Shard:
         except pa.ArrowException as error:
             stored = batch.column(column).type
             raise Refusal(f"{self.file} holds {stored} in column '{column}': it must be {kind}.") from error
+        except UnicodeDecodeError as error:
+            raise Refusal(
+                f"{self.file} holds text in column '{column}' that is not UTF-8: correct it."
+            ) from error
         return cells

@@ -48,9 +48,7 @@ def check(theirs: Mapping[str, JSON], layout: Layout, fingerprints: Mapping[str,
 def to_bytes(rows: Rows, fingerprints: Mapping[str, str]) -> bytes:
     """An Arrow IPC file of the rows, with their header."""
     said = {name: json.dumps(value) for name, value in header(rows.records.layout, fingerprints).items()}
-    arrays = {name: _to_arrow(name, values) for name, values in rows.records.tensors.items()}
-    image = pa.array(rows.image.cpu().numpy().astype(np.int32))
-    table = pa.table({"image": image, **arrays}).replace_schema_metadata(said)
+    table = _table(rows).replace_schema_metadata(said)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
@@ -68,8 +66,16 @@ def from_bytes(stored: bytes, layout: Layout, fingerprints: Mapping[str, str]) -
         raise ValueError("it is no Arrow file or is damaged") from damage
     theirs = table.schema.metadata or {}
     check({name.decode(): json.loads(value) for name, value in theirs.items()}, layout, fingerprints)
+    nobody = Rows(torch.empty(0, dtype=torch.int64), Records.empty(layout, 0))
+    if not table.schema.equals(_table(nobody).schema):
+        raise ValueError("it has other columns than its header says")
     tensors = {name: _to_tensor(table[name], dtype, shape) for name, (dtype, shape) in layout.columns.items()}
     return Rows(_to_tensor(table["image"], torch.int64, ()), Records(layout, tensors))
+
+
+def _table(rows: Rows) -> pa.Table:
+    arrays = {name: _to_arrow(name, values) for name, values in rows.records.tensors.items()}
+    return pa.table({"image": pa.array(rows.image.cpu().numpy().astype(np.int32)), **arrays})
 
 
 def _to_arrow(name: str, values: Tensor) -> pa.Array:

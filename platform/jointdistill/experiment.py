@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args, get_origin, get_type_hints
 
 import torch
 
@@ -57,6 +57,10 @@ class Optimise(Recipe):
             raise Refusal(f"--optimise.steps {self.steps} trains nothing: give at least 1.")
         if not 0 < self.learning_rate < math.inf:
             raise Refusal(f"--optimise.learning-rate {self.learning_rate} must be a number above 0.")
+        for knob, kind in get_type_hints(type(self)).items():
+            words, chosen = get_args(kind), getattr(self, knob)
+            if get_origin(kind) is Literal and chosen not in words:
+                raise Refusal(f"--optimise.{knob} {chosen!r} is none: choose {' or '.join(words)}.")
         for knob in ("momentum", "ema", "warmup"):
             if not 0 <= getattr(self, knob) < 1:
                 raise Refusal(

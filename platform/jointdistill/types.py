@@ -161,8 +161,8 @@ class Losses:
     count: Tensor
     """[K] images of the *global* batch that carry the term; at least 1."""
     teacher: Tensor | None = None
-    """[K, B] the supervised loss of the term's own teacher on the image, NaN where there is no label and
-    in rows of labels; for who asked for it (`Need.TEACHER_LOSS`)."""
+    """[K, B] the supervised loss of the term's own teacher on the image, NaN where there is no label or no
+    sound answer, and in rows of labels; for who asked for it (`Need.TEACHER_LOSS`)."""
 
     def mean(self, weight: Tensor | None = None) -> Tensor:
         """[K] this rank's share of each term's global mean: summed over ranks it is the mean."""

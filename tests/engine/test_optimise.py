@@ -4,6 +4,7 @@ from torch import nn
 
 from jointdistill.engine.optimise import Average, build_optimiser, build_schedule, descend
 from jointdistill.experiment import Optimise
+from jointdistill.types import Refusal
 
 
 def network() -> nn.Module:
@@ -30,6 +31,11 @@ def test_the_learning_rate_rises_to_its_peak_and_then_follows_its_schedule(sched
     assert said[:peak] == sorted(said[:peak])
     assert peak == 10
     assert said[-1] == (1.0 if schedule == "constant" else pytest.approx(0.0, abs=0.01))
+
+
+def test_a_word_that_there_is_not_is_refused():
+    with pytest.raises(Refusal, match=r"--optimise\.schedule 'one-cycle' is none: choose cosine or constant"):
+        Optimise(schedule="one-cycle")
 
 
 @pytest.mark.parametrize("kind", ["adamw", "sgd"])

@@ -34,8 +34,11 @@ class ConfidenceWeights(Weighting):
         weight = torch.ones_like(losses.value)
         for rows in self._groups:
             if len(rows) > 1:
-                wrong = losses.teacher[rows].nan_to_num(0.0)  # [k, B]; without labels all teachers are equal
-                weight[rows] = (1 - wrong.softmax(0)) / (len(rows) - 1)
+                wrong = losses.teacher[rows]  # [k, B]
+                known = wrong.isfinite().sum(0)
+                share = wrong.nan_to_num(-torch.inf).softmax(0).nan_to_num(0.0)
+                # Where fewer than two are known, all are equal.
+                weight[rows] = torch.where(known > 1, (1 - share) / (known - 1), 1 / len(rows))
         return Weighted(weight)
 
     def state(self) -> State:

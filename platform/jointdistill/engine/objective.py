@@ -86,13 +86,14 @@ class Objective(nn.Module):
 
     @torch.no_grad()
     def of_teachers(self, taught: Mapping[str, Prediction], batch: Batch) -> Tensor:
-        """[K, B] each term's own teacher against the labels; NaN where there are none."""
-        values = [batch.image.new_full((len(batch),), torch.nan)] * len(self.terms)
-        for row, term in enumerate(self.terms):
-            if term.taught:
-                loss = self._supervised(term.task, taught[term.source], batch)
-                values[row] = torch.where(batch.present[term.task].to(loss.device), loss, torch.nan)
-        return torch.stack(values)
+        """[K, B] each term's own teacher against the labels; NaN where there are none, or no sound answer."""
+        nobody = batch.image.new_full((len(batch),), torch.nan)
+        losses = {}
+        for source, task in sorted({(term.source, term.task) for term in self.terms if term.taught}):
+            loss, sound = self._supervised(task, taught[source], batch), taught[source].sound
+            assert sound is not None
+            losses[source, task] = torch.where(batch.present[task].to(loss.device) & sound, loss, nobody)
+        return torch.stack([losses.get((term.source, term.task), nobody) for term in self.terms])
 
     def _supervised(self, task: str, predicted: Prediction, batch: Batch) -> Tensor:
         """[B] the loss of the leading rows that may carry labels; the others have none."""

@@ -52,7 +52,7 @@ def train_step(batch: Batch, parts: Parts) -> Step:
         keys=batch.keys,
         losses=torch.stack([piece.losses for piece in done]).sum(0),
         present=torch.stack([piece.present for piece in done]).any(0),
-        weight=torch.stack([piece.weight for piece in done]).mean(0),
+        weight=torch.stack([piece.weight for piece in done]).sum(0) / len(batch),
         trajectory=torch.stack([piece.trajectory for piece in done]).sum(0),
         gradient_norm=norm,
         learning_rate=learning_rate,
@@ -84,7 +84,7 @@ def forward_backward(batch: Batch, parts: Parts) -> Piece:
     return Piece(
         losses=losses.mean().detach(),
         present=losses.present.any(1),
-        weight=weighted.weight.detach().mean(1),
+        weight=weighted.weight.detach().double().expand(-1, len(batch)).sum(1),
         trajectory=remembered.detach(),
         sound=torch.stack(trusted).all(0),
     )

@@ -83,9 +83,12 @@ class Record:
                 case Said() | Paused():
                     self._waiting.setdefault(posted.run, []).append(posted)
         for run in [*self._waiting]:
-            if record := self._of(run):
-                self._write_of(record, self._waiting[run])  # a report that is told twice is one
-                del self._waiting[run]
+            try:
+                if record := self._of(run):
+                    self._write_of(record, self._waiting[run])  # what is told twice is written once
+                    del self._waiting[run]
+            except Exception:  # the others are not to wait for it
+                log.exception("The record of %s could not be written; it is tried again.", run)
 
     def _write_of(self, record: TrackedRun, told: list[Said | Paused]) -> None:
         """What a run has told since the last time, its reports in one batch."""
@@ -100,13 +103,16 @@ class Record:
                 self._paused.add((paused.run, paused.step))
 
     def _pause(self, record: TrackedRun, paused: Paused) -> None:
-        answer, cost = paused.answer, self._cost.setdefault(paused.run, {})
-        for name in ("seconds", "gpu_hours", "teacher_s"):
-            cost[name] = cost.get(name, 0.0) + getattr(answer, name)
+        answer, before = paused.answer, self._cost.get(paused.run, {})
+        cost = {
+            name: before.get(name, 0.0) + getattr(answer, name)
+            for name in ("seconds", "gpu_hours", "teacher_s")
+        }
         metrics = {f"cost/{name}": value for name, value in cost.items()}
         if paused.outcome:
             metrics |= final_metrics(paused.outcome)
         record.report(StepReport(paused.step, 0, metrics))
+        self._cost[paused.run] = cost
         if paused.outcome or answer.failure:
             record.close("FINISHED" if paused.outcome else "FAILED")
             del self._open[paused.run]

@@ -134,7 +134,9 @@ class Sweep:
         population the size does, since who takes over from whom depends on it."""
         there = {each.name: getattr(self, each.name) for each in fields(self)}
         more = self.budget.keys() - ({"trials"} if self.scheduler.clones else set())
-        return {name: describe(value) for name, value in there.items() if name not in more}
+        # Answers are of a rung, so they hold only as long as the rule that sets rungs does.
+        rungs: list[JSON] = [*self.scheduler.rungs(self.steps)]
+        return {name: describe(value) for name, value in there.items() if name not in more} | {"rungs": rungs}
 
     def identity(self, data: str, teachers: Mapping[str, str]) -> str:
         """sha256 of what makes it this sweep, with its data and teachers."""

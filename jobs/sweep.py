@@ -9,6 +9,7 @@ from jobs.distill import scenes
 from jointdistill.experiment import Launch
 from jointdistill.launch.command import carry_out
 from jointdistill.search.command import parse, show
+from jointdistill.search.schedulers.asha import Asha
 from jointdistill.search.schedulers.pbt import Pbt
 from jointdistill.search.searchers.tpe import Tpe
 from jointdistill.search.space import Choice, LogUniform
@@ -51,10 +52,27 @@ def weighting_schedule() -> Sweep:
     )
 
 
+def student() -> Sweep:
+    """Width and learning rate of the student, by halving.
+
+    The rate is constant and the weights are averaged, so that a trial's score after part of its steps is
+    that of a shorter run.
+    """
+    base = scenes()
+    return Sweep(
+        name="student",
+        base=replace(base, optimise=replace(base.optimise, schedule="constant", ema=0.98)),
+        space={"student.width": Choice((4, 6, 8, 12)), "optimise.learning_rate": LogUniform(3e-4, 1e-2)},
+        scheduler=Asha(),
+        trials=16,
+    )
+
+
 SWEEPS = {
     "weighting": weighting,
     "weighting-pareto": weighting_pareto,
     "weighting-schedule": weighting_schedule,
+    "student": student,
 }
 
 

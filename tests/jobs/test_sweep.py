@@ -66,7 +66,10 @@ def test_flags_are_judged_together(
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["weightings"], "There is no sweep 'weightings': choose weighting, weighting-pareto or"),
+        (
+            ["weightings"],
+            "There is no sweep 'weightings': choose weighting, weighting-pareto, weighting-schedule or",
+        ),
         (["weighting", "--scheduler", "hyperband"], "--scheduler knows no 'hyperband': choose asha, fifo"),
         (["weighting", "--searcher", "grid"], "--searcher knows no 'grid': choose random or tpe"),
         (["weighting", "--searcher", "tpe", "--scheduler", "pbt"], "begins with all trials before any ends"),

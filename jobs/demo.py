@@ -18,7 +18,7 @@ from typing import Annotated
 import tyro
 
 from jobs import distill, prepare, teach
-from jointdistill.experiment import Experiment, Launch
+from jointdistill.experiment import Experiment
 from jointdistill.launch.addresses import storage_of, tracking_of
 from jointdistill.launch.cluster import connected
 from jointdistill.launch.command import carry_out, fill
@@ -27,6 +27,7 @@ from jointdistill.launch.prepare import DataOrder
 from jointdistill.launch.prepare import prepare as draw
 from jointdistill.launch.run import run
 from jointdistill.launch.work import Outcome
+from jointdistill.place import Launch
 from jointdistill.store.registry import redacted
 from jointdistill.types import Refusal
 
@@ -88,7 +89,7 @@ def play(launch: Launch, *, smoke: bool = False) -> None:
     CONSOLE.print(
         f"The same as JSON: {summary}. Curves, pictures and models, at http://127.0.0.1:5000:\n"
         f"  {mlflow} ui --backend-store-uri {redacted(tracking_of(launch))}\n"
-        f"Storage: {storage_of(launch)}",
+        f"Storage: {storage_of(launch.storage)}",
         soft_wrap=True,
     )
 

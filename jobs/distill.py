@@ -8,10 +8,11 @@ from dataclasses import replace
 from jointdistill.data.sampling import Sampling
 from jointdistill.distill.log_depth_l1 import LogDepthL1
 from jointdistill.distill.tempered_kl import TemperedKL
-from jointdistill.experiment import Experiment, Launch, Optimise
+from jointdistill.experiment import Experiment, Optimise
 from jointdistill.launch.command import carry_out, parse
 from jointdistill.launch.show import show
 from jointdistill.nets.joint import Joint
+from jointdistill.place import Launch
 from jointdistill.tasks.depth import Depth
 from jointdistill.tasks.segmentation import Segmentation
 from jointdistill.teachers.registered import Registered

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from jobs.distill import scenes
-from jointdistill.experiment import Launch
 from jointdistill.launch.command import carry_out
+from jointdistill.place import Launch
 from jointdistill.search.command import parse, show
 from jointdistill.search.schedulers.asha import Asha
 from jointdistill.search.schedulers.pbt import Pbt

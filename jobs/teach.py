@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from jointdistill.data.sampling import Sampling
-from jointdistill.experiment import Experiment, Launch, Optimise
+from jointdistill.experiment import Experiment, Optimise
 from jointdistill.launch.command import carry_out, parse
 from jointdistill.launch.show import show
 from jointdistill.nets.joint import Joint
+from jointdistill.place import Launch
 from jointdistill.tasks.base import Task
 from jointdistill.tasks.depth import Depth
 from jointdistill.tasks.segmentation import Segmentation

@@ -16,10 +16,11 @@ from jointdistill.data.sampling import Sampling
 from jointdistill.data.shards import Row
 from jointdistill.distill.log_depth_l1 import LogDepthL1
 from jointdistill.distill.tempered_kl import TemperedKL
-from jointdistill.experiment import Experiment, Launch, Optimise
+from jointdistill.experiment import Experiment, Optimise
 from jointdistill.nets.joint import Joint
 from jointdistill.nets.saved import Model, save
 from jointdistill.nets.way import INDEX, Moment, write_index
+from jointdistill.place import Launch
 from jointdistill.store.objects import open_store
 from jointdistill.tasks.depth import Depth
 from jointdistill.tasks.segmentation import Segmentation

@@ -23,10 +23,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from jobs import distill, prepare, teach
-from jointdistill.experiment import Experiment, Launch
+from jointdistill.experiment import Experiment
 from jointdistill.launch.prepare import DataOrder
 from jointdistill.launch.prepare import prepare as draw
 from jointdistill.launch.run import run
+from jointdistill.place import Launch
 from jointdistill.types import StepReport
 
 ARMS = {"with": distill.scenes, "without": distill.scenes_few_labels}

@@ -44,12 +44,13 @@ from jointdistill.engine.objective import ask
 from jointdistill.engine.ranks import Ranks
 from jointdistill.engine.remember import Replay
 from jointdistill.engine.step import train_step
-from jointdistill.experiment import Experiment, Launch, Optimise
+from jointdistill.experiment import Experiment, Optimise
 from jointdistill.launch import train, worker
 from jointdistill.launch.run import run
 from jointdistill.launch.settle import settle
 from jointdistill.launch.work import Message, Outcome, Work
 from jointdistill.nets.way import Moment
+from jointdistill.place import Launch
 from jointdistill.teachers.base import Teacher
 from jointdistill.trajectory.base import TrajectoryRecipe
 from jointdistill.trajectory.own_past import OwnPast

@@ -45,10 +45,10 @@ import pandas as pd
 from gain import scores
 
 from jobs import distill, prepare, teach
-from jointdistill.experiment import Launch
 from jointdistill.launch.prepare import DataOrder
 from jointdistill.launch.prepare import prepare as draw
 from jointdistill.launch.work import Message, Note
+from jointdistill.place import Launch
 from jointdistill.search.conduct import conduct
 from jointdistill.search.report import Report
 from jointdistill.search.schedulers.asha import Asha

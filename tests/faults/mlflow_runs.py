@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 from mlflow import MlflowClient
 
-from jointdistill.experiment import Experiment, Launch, Optimise
+from jointdistill.experiment import Experiment, Optimise
 from jointdistill.launch.work import Message, Note
+from jointdistill.place import Launch
 from jointdistill.types import StepReport
 from tests.engine import small
 from tests.engine.server import free_port, served

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from jointdistill.experiment import Experiment, Launch, Optimise
+from jointdistill.experiment import Experiment, Optimise
 from jointdistill.launch.command import carry_out
 from jointdistill.launch.run import run
+from jointdistill.place import Launch
 from jointdistill.types import StepReport
 from tests.engine import small
 

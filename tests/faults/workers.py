@@ -20,11 +20,12 @@ import psutil
 
 from jointdistill.data.sampling import Sampling
 from jointdistill.engine import keeper, loop
-from jointdistill.experiment import Experiment, Launch, Optimise
+from jointdistill.experiment import Experiment, Optimise
 from jointdistill.launch import train as launching
 from jointdistill.launch.run import run
 from jointdistill.launch.settle import settle
 from jointdistill.launch.work import Message, Note, Outcome
+from jointdistill.place import Launch
 from jointdistill.trajectory.own_past import OwnPast
 from jointdistill.types import StepReport
 from tests.engine import small

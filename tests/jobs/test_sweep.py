@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from jobs import sweep
-from jointdistill.experiment import Launch
+from jointdistill.place import Launch
 from jointdistill.search.command import parse
 from jointdistill.search.schedulers.asha import Asha
 from jointdistill.search.schedulers.base import SchedulerRecipe

@@ -7,8 +7,8 @@ from unittest.mock import patch
 import pytest
 import ray
 
-from jointdistill.experiment import Launch
 from jointdistill.launch import cluster
+from jointdistill.place import Launch
 from jointdistill.types import Refusal
 
 

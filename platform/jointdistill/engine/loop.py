@@ -13,7 +13,7 @@ from jointdistill.engine.keeper import Keeper, Outside
 from jointdistill.engine.parts import Parts
 from jointdistill.engine.step import train_step
 from jointdistill.engine.window import STEPS, Window
-from jointdistill.experiment import Launch
+from jointdistill.place import Launch
 from jointdistill.types import JSON, Diverged, Step, StepReport
 
 SHOWN = 8

@@ -19,8 +19,9 @@ from jointdistill.engine.optimise import Average, build_optimiser, build_schedul
 from jointdistill.engine.ranks import Ranks
 from jointdistill.engine.sharding import spread
 from jointdistill.engine.stopwatch import Stopwatch
-from jointdistill.experiment import Experiment, Launch
+from jointdistill.experiment import Experiment
 from jointdistill.nets.joint import JointNet
+from jointdistill.place import Launch
 from jointdistill.tasks.base import Task
 from jointdistill.teachers.base import Teacher
 from jointdistill.trajectory.base import Trajectory

@@ -6,17 +6,17 @@ import os
 from pathlib import Path
 
 from jointdistill.data.format import read_card
-from jointdistill.experiment import Launch
 from jointdistill.nets.fetch import REGISTRY, fetch
 from jointdistill.nets.joint import JointNet
 from jointdistill.nets.saved import Model, load
+from jointdistill.place import Place
 from jointdistill.store.objects import open_store
 from jointdistill.types import Card, Refusal
 
 
-def storage_of(launch: Launch) -> str:
+def storage_of(storage: str) -> str:
     """The storage's absolute folder or URI: the flag, then JOINTDISTILL_STORAGE, then ./storage."""
-    chosen = launch.storage or os.environ.get("JOINTDISTILL_STORAGE", "")
+    chosen = storage or os.environ.get("JOINTDISTILL_STORAGE", "")
     if not chosen and in_submitted_job():
         raise Refusal(
             "A submitted job has no folder of its own to keep things in: give --storage or set "
@@ -25,9 +25,15 @@ def storage_of(launch: Launch) -> str:
     return absolute(chosen or "storage", "--storage")
 
 
-def data_of(launch: Launch, name: str) -> str:
-    """The data set's absolute folder or URI: the flag, or data/NAME in the storage."""
-    return absolute(launch.data, "--data") if launch.data else f"{storage_of(launch)}/data/{name}"
+def data_of(name: str, storage: str, data: str = "") -> str:
+    """The data set's absolute folder or URI: the flag `--data`, or data/NAME in the storage."""
+    return absolute(data, "--data") if data else f"{storage_of(storage)}/data/{name}"
+
+
+def cache_of(cache: str) -> Path:
+    """Where this machine keeps decoded images: the flag, then JOINTDISTILL_CACHE, then the user's cache."""
+    chosen = cache or os.environ.get("JOINTDISTILL_CACHE", "") or "~/.cache/jointdistill"
+    return Path(chosen).expanduser()
 
 
 def card_at(data: str) -> Card:
@@ -41,25 +47,25 @@ def card_at(data: str) -> Card:
     return read_card(open_store(data))
 
 
-def network_at(model: str, launch: Launch) -> tuple[Model, JointNet]:
-    """The saved network at `models:/NAME@ALIAS`, `models:/NAME/VERSION` or in a folder, on the launch's
+def network_at(model: str, place: Place) -> tuple[Model, JointNet]:
+    """The saved network at `models:/NAME@ALIAS`, `models:/NAME/VERSION` or in a folder, on the place's
     device and ready to answer. Raises `Refusal` where there is none."""
-    tracking = tracking_of(launch) if model.startswith(REGISTRY) else ""
+    tracking = tracking_of(place) if model.startswith(REGISTRY) else ""
     described, network = load(fetch(model, tracking), model)
-    return described, network.eval().to(launch.device_here)
+    return described, network.eval().to(place.device_here)
 
 
-def tracking_of(launch: Launch) -> str:
+def tracking_of(place: Place) -> str:
     """MLflow's tracking URI: the flag, then MLFLOW_TRACKING_URI, then a SQLite file in the storage.
 
     Raises `Refusal` where the storage is not a folder, since SQLite needs one.
     """
-    chosen = launch.tracking or os.environ.get("MLFLOW_TRACKING_URI", "")
+    chosen = place.tracking or os.environ.get("MLFLOW_TRACKING_URI", "")
     if chosen:
         scheme, _, path = chosen.rpartition(":///")
         file = scheme == "sqlite" or "://" not in chosen
         return f"sqlite:///{absolute(path, '--tracking')}" if file else chosen
-    storage = storage_of(launch)
+    storage = storage_of(place.storage)
     if "://" in storage:
         raise Refusal(
             f"With storage at {storage} there is no folder for MLflow's database: give --tracking, or set "

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Literal
 
 from jointdistill.cores import cores
-from jointdistill.experiment import Launch
+from jointdistill.place import Launch
 from jointdistill.types import Refusal
 
 

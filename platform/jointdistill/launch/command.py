@@ -16,7 +16,8 @@ from typing import Annotated, Any, NoReturn, TypeVar
 
 import tyro
 
-from jointdistill.experiment import Experiment, Launch
+from jointdistill.experiment import Experiment
+from jointdistill.place import Launch
 from jointdistill.recipe import Recipe, methods_in
 from jointdistill.trajectory.base import TrajectoryRecipe
 from jointdistill.types import Refusal, Stopped

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated
 
 import torch
+import tyro
 
 from jointdistill.data.cache import Cache, build_cache
 from jointdistill.data.loader import Share, in_order
 from jointdistill.engine.evaluate import Scores, evaluate
 from jointdistill.engine.ranks import Ranks
-from jointdistill.experiment import Launch
-from jointdistill.launch.addresses import absolute, card_at, data_of, network_at
+from jointdistill.launch.addresses import absolute, cache_of, card_at, data_of, network_at
 from jointdistill.launch.console import CONSOLE, table
 from jointdistill.nets.joint import JointNet
 from jointdistill.nets.saved import Model
+from jointdistill.place import Place
 from jointdistill.store.objects import open_store
 from jointdistill.student.predict import at_trained_size
 from jointdistill.tasks.base import Task
@@ -37,19 +38,9 @@ class EvaluateOrder:
     """Split of the data set."""
     output: str = ""
     """JSON file to write the scores to; empty: none."""
-    storage: str = ""
-    """Folder or URI (s3://…) of all that is kept; empty: JOINTDISTILL_STORAGE, or else ./storage."""
-    tracking: str = ""
-    """MLflow's tracking URI; empty: MLFLOW_TRACKING_URI, or else a SQLite file in the storage folder."""
     cache: str = ""
     """Folder of this machine for decoded images; empty: JOINTDISTILL_CACHE, or else ~/.cache/jointdistill."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto: CUDA where there is any."""
-
-    @property
-    def launch(self) -> Launch:
-        """Where model and data lie, and where they meet."""
-        return Launch(self.storage, self.tracking, self.data, self.cache, device=self.device)
+    place: Annotated[Place, tyro.conf.arg(name="")] = field(default_factory=Place)
 
 
 def evaluate_saved(order: EvaluateOrder) -> Scores:
@@ -60,11 +51,11 @@ def evaluate_saved(order: EvaluateOrder) -> Scores:
     output = Path(absolute(order.output, "--output")) if order.output else None
     if output and output.exists():
         raise Refusal(f"{output} is there already: choose another --output, or remove it.")
-    data = data_of(order.launch, "scenes")
+    data = data_of("scenes", order.place.storage, order.data)
     card = card_at(data)
-    model, network = network_at(order.model, order.launch)
+    model, network = network_at(order.model, order.place)
     tasks = _tasks_of(model, card, order.model)
-    cache = build_cache(open_store(data), card, order.split, tasks, Path(order.launch.cache_folder))
+    cache = build_cache(open_store(data), card, order.split, tasks, cache_of(order.cache))
     scores = score(model, network, cache, tasks)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     row = {**scores, "parameters": float(parameters)}

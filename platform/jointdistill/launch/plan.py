@@ -15,11 +15,12 @@ from jointdistill.engine.loop import Loop
 from jointdistill.engine.ranks import Ranks
 from jointdistill.engine.step import train_step
 from jointdistill.engine.tracking import Tracking
-from jointdistill.experiment import Experiment, Launch
+from jointdistill.experiment import Experiment
 from jointdistill.launch.settle import result, settle
 from jointdistill.launch.train import tune_process
 from jointdistill.launch.work import Work
 from jointdistill.launch.worker import build
+from jointdistill.place import Launch
 from jointdistill.store.objects import open_store
 from jointdistill.store.registry import redacted
 

@@ -5,22 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 import tyro
 from torch import Tensor
 
 from jointdistill.data.pictures import pictures_in, read_picture
-from jointdistill.experiment import Launch
 from jointdistill.launch.addresses import absolute, network_at
 from jointdistill.launch.answer_files import answer_files, ending, legend
 from jointdistill.launch.console import CONSOLE, counted
 from jointdistill.nets.joint import JointNet
 from jointdistill.nets.saved import Model
+from jointdistill.place import Place
 from jointdistill.student.predict import predict
 from jointdistill.types import JSON, Refusal
 
@@ -38,17 +38,7 @@ class PredictOrder:
     """models:/NAME@champion, models:/NAME/3, or the folder of a saved model."""
     output: str = ""
     """Folder to be made; empty: FOLDER-predictions."""
-    storage: str = ""
-    """Folder or URI (s3://…) of all that is kept; empty: JOINTDISTILL_STORAGE, or else ./storage."""
-    tracking: str = ""
-    """MLflow's tracking URI; empty: MLFLOW_TRACKING_URI, or else a SQLite file in the storage folder."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto: CUDA where there is any."""
-
-    @property
-    def launch(self) -> Launch:
-        """Where the model lies and runs."""
-        return Launch(storage=self.storage, tracking=self.tracking, device=self.device)
+    place: Annotated[Place, tyro.conf.arg(name="")] = field(default_factory=Place)
 
 
 def predict_folder(order: PredictOrder) -> Path:
@@ -61,14 +51,14 @@ def predict_folder(order: PredictOrder) -> Path:
     output = Path(absolute(order.output or f"{folder}-predictions", "--output"))
     _refuse_full(output)
     files = pictures_in(folder)
-    model, network = network_at(order.model, order.launch)
+    model, network = network_at(order.model, order.place)
     with counted("checking the pictures", len(files)) as progress:
         for done, file in enumerate(files, 1):
             read_picture(file)
             progress(done)
     with counted("predicting", len(files)) as progress, _whole(output) as made:
         listed: list[JSON] = []
-        for file, image, answers in _answered(files, model, network, order.launch.chosen_device):
+        for file, image, answers in _answered(files, model, network, order.place.device_here):
             listed.append(_write(made, file, image, answers, model))
             progress(len(listed))
         report = json.dumps(_report(order.model, model, listed), indent=2, ensure_ascii=False)
@@ -78,7 +68,7 @@ def predict_folder(order: PredictOrder) -> Path:
 
 
 def _answered(
-    files: list[Path], model: Model, network: JointNet, device: str
+    files: list[Path], model: Model, network: JointNet, device: torch.device
 ) -> Iterator[tuple[Path, Tensor, dict[str, Tensor]]]:
     """Every picture with its pixels and its answers."""
     for first in range(0, len(files), AT_ONCE):

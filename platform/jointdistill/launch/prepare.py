@@ -15,7 +15,6 @@ from jointdistill.cores import cores
 from jointdistill.data.drawn import DrawnScenes
 from jointdistill.data.format import CARD, read_card, write_set
 from jointdistill.data.shards import Row
-from jointdistill.experiment import Launch
 from jointdistill.launch.addresses import data_of
 from jointdistill.launch.console import CONSOLE, counted
 from jointdistill.store.base import Store
@@ -47,7 +46,7 @@ def prepare(order: DataOrder) -> Card:
     Raises `Refusal` where another data set is in the way.
     """
     scenes = order.scenes
-    address = data_of(Launch(storage=order.storage), scenes.name)
+    address = data_of(scenes.name, order.storage)
     store = open_store(address)
     card = found(store, scenes)
     if card is None:

@@ -14,7 +14,7 @@ from jointdistill.engine.registry import Published, publish
 from jointdistill.engine.snapshot import Snapshots
 from jointdistill.engine.tracked_run import TrackedRun
 from jointdistill.engine.tracking import Tracking
-from jointdistill.experiment import Experiment, Launch
+from jointdistill.experiment import Experiment
 from jointdistill.launch.addresses import card_at, data_of, storage_of, tracking_of
 from jointdistill.launch.cluster import connected
 from jointdistill.launch.settle import inscribe, model_files, result, settle
@@ -22,6 +22,7 @@ from jointdistill.launch.stop import StopSign
 from jointdistill.launch.train import train, tune_process
 from jointdistill.launch.work import Message, Note, Outcome, Picture
 from jointdistill.launch.worker import rehearse
+from jointdistill.place import Launch
 from jointdistill.store.base import Store
 from jointdistill.store.objects import open_store
 from jointdistill.types import StepReport
@@ -77,7 +78,10 @@ def run(experiment: Experiment, launch: Launch, watch: Watch) -> Outcome:
 
 def open_tracking(experiment: Experiment, launch: Launch, say: Callable[[str], None]) -> Tracking:
     """The record's place. It is asked for first, since teachers may lie there too."""
-    card, store = card_at(data_of(launch, experiment.data)), open_store(storage_of(launch), SOON_S)
+    card, store = (
+        card_at(data_of(experiment.data, launch.storage, launch.data)),
+        open_store(storage_of(launch.storage), SOON_S),
+    )
     store.list("runs")  # a mistyped address is told at once
     return Tracking.at(tracking_of(launch), card.name, store, launch.tracking_wait_s, say)
 

@@ -15,10 +15,11 @@ from jointdistill.engine.branch import find, refuse_unfit
 from jointdistill.engine.claims import Owner
 from jointdistill.engine.lineage import package_digest
 from jointdistill.engine.subject import Subject
-from jointdistill.experiment import Experiment, Launch
+from jointdistill.experiment import Experiment
 from jointdistill.launch.addresses import absolute, card_at, data_of, storage_of, tracking_of
 from jointdistill.launch.cluster import device_of
 from jointdistill.launch.work import Outcome, Work
+from jointdistill.place import Launch
 from jointdistill.recipe import flatten
 from jointdistill.store.base import AlreadyThere, Missing, Store
 from jointdistill.store.objects import open_store
@@ -36,8 +37,8 @@ class Settled:
 
 def settle(experiment: Experiment, launch: Launch) -> Settled:
     """Find and pin what the run rests on: addresses, data, teachers, device, name."""
-    storage, tracking = storage_of(launch), tracking_of(launch)
-    data = data_of(launch, experiment.data)
+    storage, tracking = storage_of(launch.storage), tracking_of(launch)
+    data = data_of(experiment.data, launch.storage, launch.data)
     card = card_at(data)
     store = open_store(storage)
     tasks = {name: task.described_by(card) for name, task in experiment.tasks.items()}

@@ -13,7 +13,8 @@ from jointdistill.engine.claims import Owner
 from jointdistill.types import JSON, Card, StepReport
 
 if TYPE_CHECKING:
-    from jointdistill.experiment import Experiment, Launch
+    from jointdistill.experiment import Experiment
+    from jointdistill.place import Launch
     from jointdistill.tasks.base import Task
 
 

@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from pathlib import Path
 from statistics import median
 from typing import cast
 
@@ -32,6 +31,7 @@ from jointdistill.engine.resume import student_weights
 from jointdistill.engine.sharding import spread
 from jointdistill.engine.snapshot import Snapshots
 from jointdistill.engine.writer import Writer
+from jointdistill.launch.addresses import cache_of
 from jointdistill.launch.work import Message, Note, Outcome, Picture, Work
 from jointdistill.nets.saved import DESCRIPTION, Model, save
 from jointdistill.store.base import AlreadyThere
@@ -156,7 +156,7 @@ def decode(work: Work) -> tuple[Cache, Cache]:
 
     Raises `Refusal` at the first file or cell that is not what the card says.
     """
-    data, tasks, folder = open_store(work.data), work.tasks, Path(work.launch.cache_folder)
+    data, tasks, folder = open_store(work.data), work.tasks, cache_of(work.launch.cache)
     train, validation = (build_cache(data, work.card, split, tasks, folder) for split in ("train", "val"))
     if both := {*train.keys}.intersection(validation.keys):
         raise Refusal(

@@ -12,12 +12,13 @@ from typing import Annotated, Any
 
 import tyro
 
-from jointdistill.experiment import Experiment, Launch
+from jointdistill.experiment import Experiment
 from jointdistill.launch.addresses import storage_of
 from jointdistill.launch.command import Order, choose, fill, method, take_words
 from jointdistill.launch.console import CONSOLE
 from jointdistill.launch.show import show as show_run
 from jointdistill.launch.work import Message, Note
+from jointdistill.place import Launch
 from jointdistill.recipe import methods_in
 from jointdistill.search.answers import Answers
 from jointdistill.search.conduct import conduct
@@ -104,7 +105,7 @@ def show(sweep: Sweep, order: SweepOrder) -> None:
 
 def _experiment(sweep: Sweep, order: SweepOrder) -> Experiment:
     """The experiment of a trial."""
-    answers = Answers(open_store(storage_of(order.launch)), sweep.name)
+    answers = Answers(open_store(storage_of(order.launch.storage)), sweep.name)
     try:
         point, origin = answers.point(order.trial)
     except Missing:

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 from jointdistill.engine.claims import Claims, Hold
-from jointdistill.experiment import Launch
 from jointdistill.launch.cluster import connected, device_of
 from jointdistill.launch.run import Watch, open_tracking, register
 from jointdistill.launch.settle import Settled, attempt, inscribe, settle
@@ -16,6 +15,7 @@ from jointdistill.launch.stop import StopSign
 from jointdistill.launch.train import tune_process
 from jointdistill.launch.work import Note
 from jointdistill.launch.worker import rehearse
+from jointdistill.place import Launch
 from jointdistill.search.answers import Answers
 from jointdistill.search.ledger import Course, Ledger
 from jointdistill.search.objective import DELTA_M, refuse_no_reference

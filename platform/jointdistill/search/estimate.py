@@ -8,8 +8,8 @@ import torch
 from rich.table import Table
 
 from jointdistill.cores import cores
-from jointdistill.experiment import Launch
 from jointdistill.launch.plan import probe
+from jointdistill.place import Launch
 from jointdistill.recipe import describe
 from jointdistill.search.conduct import prepare
 from jointdistill.search.searchers.base import Search

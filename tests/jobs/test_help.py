@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 
 import pytest
@@ -53,3 +56,14 @@ def test_every_knob_is_described(
         assert flag.replace("--base.", "--").startswith(OF_A_MAPPING) or re.search(r"[a-z]{2,}", meaning), (
             f"{flag}: {said}"
         )
+
+
+def test_a_manual_may_be_read_through_head() -> None:
+    seen_enough, manual = os.pipe()
+    os.close(seen_enough)
+    with os.fdopen(manual, "wb") as output:
+        ended = subprocess.run(
+            [sys.executable, "jobs/distill.py", "scenes", "--help"],
+            stdout=output, stderr=subprocess.PIPE, timeout=120, check=False,
+        )  # fmt: skip
+    assert (ended.returncode, ended.stderr) == (0, b"")

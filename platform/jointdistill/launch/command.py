@@ -8,6 +8,7 @@ A method is swapped by its word, the name of its file; its knobs are then flags 
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -104,6 +105,11 @@ def carry_out(job: Callable[[Sequence[str]], None]) -> NoReturn:
     except Stopped as stopped:
         print(f"Stopped {stopped}: the same command, without --fresh, goes on from there.", file=sys.stderr)
         sys.exit(143)
+    except BrokenPipeError:
+        if not {"-h", "--help"} & {*sys.argv}:
+            raise
+        # Who read the manual through `head` has seen enough; what is left must not be flushed at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         print(
             "Interrupted: the same command, without --fresh, goes on from what is already there.",

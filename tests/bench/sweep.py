@@ -4,7 +4,7 @@
 of both (gain, learning rate); three seeds of the student:
 
     random   every configuration to its end: the best there is to find
-    asha     the same 16 configurations, of which a quarter goes on at each rung
+    asha     the same 16 configurations, of which half goes on at each rung
     pbt      16 members of equal total cost, whose knobs move: does a schedule beat the best fixed setting?
 
 All of them judge by Δm on the validation split. Sweeps that are finished in the storage are not run again,
@@ -71,20 +71,20 @@ SPACES = {
         "optimise.learning_rate": Choice((3e-4, 1e-3, 3e-3, 1e-2)),
     },
     "student": {
-        "student.width": Choice((4, 6, 8, 12)),
-        "optimise.learning_rate": Choice((3e-4, 1e-3, 3e-3, 1e-2)),
+        "student.width": Choice((4, 8, 16, 32)),
+        "optimise.learning_rate": Choice((1e-4, 1e-3, 1e-2, 1e-1)),
     },
 }
-JUDGED = 6
+JUDGED = 8
 ARMS: dict[str, SchedulerRecipe] = {"random": Fifo(JUDGED), "asha": Asha(), "pbt": Pbt()}
 
 
 def main() -> None:
     """Run the sweeps one after the other, and print what they say."""
     arguments = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    arguments.add_argument("--steps", type=int, default=400, help="of a whole trial")
+    arguments.add_argument("--steps", type=int, default=640, help="of a whole trial")
     arguments.add_argument("--space", choices=[*SPACES], default="student")
-    arguments.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    arguments.add_argument("--seeds", type=int, nargs="+", default=[3, 4, 5])
     arguments.add_argument("--schedule", choices=["cosine", "constant"], default="constant")
     arguments.add_argument("--ema", type=float, default=0.98, help="of the student, which is then judged")
     arguments.add_argument("--teacher-steps", type=int, default=800)

@@ -18,6 +18,8 @@ class Member:
 
     def __init__(self, name: str, score: float, diverges: bool = False) -> None:
         self.name, self.score, self.diverges = name, score, diverges
+        self.later = score
+        """Its score after the first rung."""
         self.status, self.step = Trial.PENDING, 0
 
     def __str__(self) -> str:
@@ -39,9 +41,13 @@ class Controller:
     def stop_trial(self, trial: Any) -> None:
         trial.status = Trial.TERMINATED
 
-    def run(self, went_on: set[tuple[int, str]] = frozenset()) -> dict[str, int]:  # type: ignore[assignment]
+    def run(
+        self,
+        went_on: set[tuple[int, str]] = frozenset(),  # type: ignore[assignment]
+        reduction: int = 5,
+    ) -> dict[str, int]:
         """Name → the last step that was reached, as the scheduler of a new driver decides."""
-        halving: Any = Halving(Objective("score", True), RUNGS, reduction=5)
+        halving: Any = Halving(Objective("score", True), RUNGS, reduction)
         while chosen := halving.choose_trial_to_run(self):
             self.train(halving, chosen, went_on)
         return {member.name: member.step for member in self.members}
@@ -50,7 +56,7 @@ class Controller:
         while True:
             member.step = next(rung for rung in RUNGS if rung > member.step)
             result = {
-                "score": member.score,
+                "score": member.score if member.step == RUNGS[0] else member.later,
                 "step": member.step,
                 "went_on": (member.step, member.name) in went_on,
             }
@@ -94,3 +100,12 @@ def test_for_one_that_diverges_the_next_best_steps_in() -> None:
 
 def test_where_fewer_came_than_one_in_five_the_best_goes_on() -> None:
     assert those(Controller(members(3)).run(), 60) == ["002"]
+
+
+def test_a_rung_decides_when_all_have_come() -> None:
+    there = members(16)
+    for member in there:  # whoever comes to the second rung late is better there
+        member.later = -member.score
+    reached = Controller(there).run(reduction=2)
+    assert those(reached, 50) == [f"{place:03d}" for place in range(8, 16)]
+    assert those(reached, 60) == [f"{place:03d}" for place in range(8, 12)]

@@ -207,10 +207,11 @@ def test_whole_trials_are_judged_as_often_as_asked() -> None:
 
 
 def test_asha_halves_at_powers_of_its_reduction() -> None:
-    assert Asha().rungs(900) == (150, 600, 900)
+    assert Asha().rungs(900) == (113, 226, 452, 900)
+    assert Asha().rungs(4) == (1, 2, 4)
     assert Asha(grace=50, reduction=2).rungs(300) == (50, 100, 200, 300)
     assert Asha(grace=500).rungs(300) == (300,)
-    assert Asha().expected_steps(900, 16) == 16 * 150 + 4 * 450 + 1 * 300
+    assert Asha().expected_steps(800, 16) == 16 * 100 + 8 * 100 + 4 * 200 + 2 * 400
 
 
 def test_a_population_meets_at_even_steps() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -17,8 +18,8 @@ class Asha(SchedulerRecipe):
     gathers: ClassVar[bool] = True
 
     grace: int = 0
-    """Steps r before the first decision; 0: a sixth of the run."""
-    reduction: int = 4
+    """Steps r before the first decision; 0: an eighth of the run."""
+    reduction: int = 2
     """η: of how many trials one goes on."""
 
     def __post_init__(self) -> None:
@@ -52,4 +53,4 @@ class Asha(SchedulerRecipe):
         return Halving(race.objective, self.rungs(race.steps), self.reduction)
 
     def _first(self, steps: int) -> int:
-        return self.grace or max(1, steps // 6)
+        return self.grace or math.ceil(steps / 8)

@@ -17,9 +17,13 @@ from jointdistill.search.objective import Objective
 
 
 class Halving(FIFOScheduler):  # type: ignore[misc]  # ray is read untyped
-    """Every trial waits at its rung. First all begin; then, from the top rung down, the best 1/η of those who
-    have reached a rung go on, as soon as there is room, and so do those who come later and are among them; in
-    the end the others are stopped. At least the best of the top rung goes on, or for one that fails the next.
+    """Every trial waits at its rung. First all begin; then, from the lowest rung up, the best 1/η of those
+    who have reached a rung go on, as soon as there is room, and so do those who come later and are among
+    them; in the end the others are stopped. At least the best of the top rung goes on, or for one that fails
+    the next.
+
+    From the lowest up, since a rung decides the better the more have come: the first of two to arrive may be
+    the seventh of eight.
     """
 
     def __init__(self, objective: Objective, rungs: Sequence[int], reduction: int) -> None:
@@ -56,7 +60,7 @@ class Halving(FIFOScheduler):  # type: ignore[misc]  # ray is read untyped
         for trial in trials:
             if trial.status == Trial.PENDING:
                 return trial
-        for rung in reversed(self._reached):
+        for rung in self._reached:
             if chosen := self._next(rung, len(self._reached[rung]) // self._reduction):
                 return chosen
         going = [trial for trial in trials if not trial.is_finished()]

@@ -74,14 +74,22 @@ def play(launch: Launch, *, smoke: bool = False) -> None:
         scenes = replace(scenes, splits={"train": 64, "val": 16})
     draw(DataOrder(scenes, storage=launch.storage))
     rows: dict[str, Outcome] = {}
+
+    def train(title: str, experiment: Experiment, register: str) -> None:
+        if smoke:
+            experiment = shrunk(experiment)
+        # A start of Ray's workers takes longer than twenty steps: the smoke test pays for one.
+        workers = launch.workers if not smoke or title == PUBLISHED else 0
+        with Bar(title, experiment.optimise.steps) as bar:
+            rows[title] = run(experiment, replace(launch, register=register, workers=workers), bar)
+
     with connected(launch.workers, launch.chosen_device):
-        for title, make in (TEACHERS | ARMS).items():
-            experiment = shrunk(make()) if smoke else make()
-            register = experiment.name if title in TEACHERS else "student" if title == PUBLISHED else ""
-            # A start of Ray's workers takes longer than twenty steps: the smoke test pays for one.
-            workers = launch.workers if not smoke or title == PUBLISHED else 0
-            with Bar(title, experiment.optimise.steps) as bar:
-                rows[title] = run(experiment, replace(launch, register=register, workers=workers), bar)
+        names = {title: make().name for title, make in TEACHERS.items()}
+        for title, make in TEACHERS.items():
+            train(title, make(), register=names[title])
+        teach.refuse_others({name: rows[title] for title, name in names.items()}, launch)
+        for title, make in ARMS.items():
+            train(title, make(), register="student" if title == PUBLISHED else "")
     shown = [(title, outcome.row) for title, outcome in rows.items()]
     CONSOLE.print(table("Validation split", shown, distill.scenes().tasks))
     summary.write_text(json.dumps({title: outcome.plain() for title, outcome in rows.items()}, indent=2))

@@ -15,7 +15,7 @@ import math
 import statistics
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -27,6 +27,7 @@ from jointdistill.experiment import Experiment
 from jointdistill.launch.prepare import DataOrder
 from jointdistill.launch.prepare import prepare as draw
 from jointdistill.launch.run import run
+from jointdistill.launch.work import Outcome
 from jointdistill.place import Launch
 from jointdistill.types import StepReport
 
@@ -35,8 +36,8 @@ T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365}
 """Student's t by the number of pairs: five pairs are too few for a bootstrap."""
 
 
-def scores(experiment: Experiment, register: str = "") -> dict[str, float]:
-    """Train on one thread in this process, or find the finished run."""
+def trained(experiment: Experiment, register: str = "") -> Outcome:
+    """What an experiment comes to on one thread in this process; a finished run is found again."""
 
     def say(message: object) -> None:
         if isinstance(message, StepReport) and message.step % 200 == 0:
@@ -47,7 +48,20 @@ def scores(experiment: Experiment, register: str = "") -> dict[str, float]:
             )
 
     launch = Launch(workers=0, threads=1, report_every=200, snapshot_every=500, register=register)
-    return dict(run(experiment, launch, say).scores)
+    return run(experiment, launch, say)
+
+
+def taught(pool: Executor, steps: int) -> dict[str, Outcome]:
+    """The demo's two teachers, trained for so long, side by side: name → outcome.
+
+    Raises `Refusal` where students would learn from others.
+    """
+    teachers = [make() for make in (teach.scenes_depth, teach.scenes_segmentation)]
+    teachers = [replace(t, optimise=replace(t.optimise, steps=steps)) for t in teachers]
+    names = [teacher.name for teacher in teachers]
+    found = dict(zip(names, pool.map(trained, teachers, names), strict=True))
+    teach.refuse_others(found, Launch())
+    return found
 
 
 def interval(differences: Sequence[float]) -> list[float]:
@@ -69,28 +83,25 @@ def main() -> None:
     draw(DataOrder(prepare.scenes()))
     pairs = [(arm, seed) for seed in range(asked.seeds) for arm in ARMS]
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        teachers = [make() for make in (teach.scenes_depth, teach.scenes_segmentation)]
-        teachers = [replace(t, optimise=replace(t.optimise, steps=asked.teacher_steps)) for t in teachers]
-        for teacher, found in zip(
-            teachers, pool.map(scores, teachers, [t.name for t in teachers]), strict=True
-        ):
-            print(teacher.name, {name: round(value, 3) for name, value in found.items()})
+        for name, outcome in taught(pool, asked.teacher_steps).items():
+            print(name, {metric: round(value, 3) for metric, value in outcome.scores.items()})
         experiments = [
             replace(made, seed=seed, optimise=replace(made.optimise, steps=asked.steps))
             for arm, seed in pairs
             for made in [ARMS[arm]()]
         ]
-        results = dict(zip(pairs, pool.map(scores, experiments), strict=True))
+        outcomes = pool.map(trained, experiments)
+        scores = {pair: outcome.scores for pair, outcome in zip(pairs, outcomes, strict=True)}
 
     gains, drops = [], []
     for seed in range(asked.seeds):
-        taught, alone = results["with", seed], results["without", seed]
-        gains.append(100 * (taught["segmentation/miou"] - alone["segmentation/miou"]))
-        drops.append(1 - taught["depth/abs_rel"] / alone["depth/abs_rel"])
+        helped, alone = scores["with", seed], scores["without", seed]
+        gains.append(100 * (helped["segmentation/miou"] - alone["segmentation/miou"]))
+        drops.append(1 - helped["depth/abs_rel"] / alone["depth/abs_rel"])
         print(
             f"seed {seed}: mIoU {100 * alone['segmentation/miou']:.1f} → "
-            f"{100 * taught['segmentation/miou']:.1f}, "
-            f"AbsRel {alone['depth/abs_rel']:.3f} → {taught['depth/abs_rel']:.3f}"
+            f"{100 * helped['segmentation/miou']:.1f}, "
+            f"AbsRel {alone['depth/abs_rel']:.3f} → {helped['depth/abs_rel']:.3f}"
         )
     said = {
         "miou_gain": round(statistics.mean(gains), 3),

@@ -42,9 +42,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import pandas as pd
-from gain import scores
+from gain import taught
 
-from jobs import distill, prepare, teach
+from jobs import distill, prepare
 from jointdistill.launch.prepare import DataOrder
 from jointdistill.launch.prepare import prepare as draw
 from jointdistill.launch.work import Message, Note
@@ -92,10 +92,8 @@ def main() -> None:
     arguments.add_argument("--gpus", type=float, default=1.0, help="of a trial, where there is a GPU")
     asked = arguments.parse_args()
     draw(DataOrder(prepare.scenes()))
-    teachers = [make() for make in (teach.scenes_depth, teach.scenes_segmentation)]
-    teachers = [replace(t, optimise=replace(t.optimise, steps=asked.teacher_steps)) for t in teachers]
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        list(pool.map(scores, teachers, [t.name for t in teachers]))
+        taught(pool, asked.teacher_steps)
     found = {(arm, seed): go(arm, seed, asked) for seed in asked.seeds for arm in asked.arms}
     seeds = asked.seeds
     said: dict[str, Any] = {"space": asked.space, "steps": asked.steps, "trials": 16}

@@ -62,6 +62,18 @@ def test_samples_come_in_order_and_in_the_tasks_units(
     assert (samples[0].truth["segmentation"] == samples[0].image[0] // 128).all()
 
 
+def test_a_truth_without_a_known_pixel_is_no_label(
+    store: Store, card: Card, row: MakeRow, tasks: dict[str, Task]
+) -> None:
+    empty = {
+        "depth": encode_npy(np.full_like(FLAT, np.nan)),
+        "labels": encode_png(np.full((4, 6), 255, np.uint8)),
+    }
+    card = write_set(store, card, {"train": [row(0), row(1, **empty)]}, ["depth", "labels"])
+    known, unknown = read_split(store, card, "train", tasks)
+    assert set(known.truth) == set(tasks) and not unknown.truth
+
+
 def test_two_tasks_may_share_a_column(store: Store, card: Card, row: MakeRow) -> None:
     card = write_set(store, card, {"train": [row(0)]}, ["depth"])
     sample = next(read_split(store, card, "train", {"near": Depth(max_m=2), "far": Depth()}))

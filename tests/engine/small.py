@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -56,13 +57,16 @@ def rows(first: int, count: int) -> Iterator[Row]:
         yield Row(f"frame-{number:04d}", encode_png(image.astype(np.uint8)), truths)
 
 
-def teacher(folder: Path, task: str, seed: int) -> Registered:
-    """A saved single-task network with random weights."""
+def teacher(
+    folder: Path, task: str, seed: int, data: str = "", scores: Mapping[str, float] = MappingProxyType({})
+) -> Registered:
+    """A saved single-task network with random weights, and what it says of itself."""
     torch.manual_seed(seed)
     tasks = {task: TASKS[task].described_by(Card("small", classes=CLASSES))}
     recipe = Joint(width=8, decoder=16)
     store = open_store(str(folder))
-    for name, content in save(Model(recipe, tasks, *SIZE), recipe.build(tasks).state_dict()).items():
+    model = Model(recipe, tasks, *SIZE, data, scores)
+    for name, content in save(model, recipe.build(tasks).state_dict()).items():
         store.put(name, content)
     return Registered(str(folder))
 

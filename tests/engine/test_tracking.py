@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,18 @@ def test_only_a_finished_run_is_found_as_finished(tracking: Tracking) -> None:
     assert done.run_id == run.run_id
     assert tracking.finished("demo-2", subject()) is None
     assert tracking.finished("demo-1", subject(seed=1)) is None
+
+
+def test_what_other_code_computed_is_found_and_said(tmp_path: Path) -> None:
+    said: list[str] = []
+    tracking = track(tmp_path)
+    tracking = replace(tracking, patience=replace(tracking.patience, say=said.append))
+    with tracking.open("demo-1", subject()) as run:
+        run.report(report(20))
+    assert tracking.finished("demo-1", subject()) and not said
+    run.client.set_tag(run.run_id, "jointdistill.package", "of yesterday")
+    assert tracking.finished("demo-1", subject())
+    assert said == ["demo-1 was computed by other code than today's: --fresh runs it again."]
 
 
 def test_pictures_and_files_are_artifacts_beside_the_database(tracking: Tracking, tmp_path: Path) -> None:

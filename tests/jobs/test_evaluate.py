@@ -12,6 +12,7 @@ from jobs import evaluate
 from jointdistill.launch.worker import live
 from jointdistill.nets.joint import Joint
 from jointdistill.nets.saved import Model, save
+from jointdistill.tasks.depth import Depth
 from jointdistill.tasks.segmentation import Segmentation
 from tests.engine import small
 from tests.engine.tracked import write
@@ -32,6 +33,7 @@ def test_scores_are_those_of_the_run(
     assert said["scores"] == pytest.approx(outcome.scores)
     assert (said["digest"], said["fingerprint"]) == (outcome.digest, work.card.fingerprint)
     assert (said["split"], said["images"], said["parameters"]) == ("val", 6, outcome.parameters)
+    assert said["counted"]["depth"] == [*Depth().counted]  # scores of another range do not compare
     assert f"{outcome.scores['depth/abs_rel']:.3f}" in capsys.readouterr().out
     assert "is there already" in refused(evaluate.main, *order)
 

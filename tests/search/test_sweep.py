@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ from jointdistill.search.space import Choice, Uniform, Whole
 from jointdistill.search.sweep import Sweep
 from jointdistill.search.tuning import Share
 from jointdistill.store.objects import open_store
+from jointdistill.teachers.registered import Registered
 from jointdistill.trajectory.own_past import OwnPast
 from jointdistill.types import Refusal
 from jointdistill.weighting.competence import Competence
@@ -157,6 +159,32 @@ def test_a_population_is_compared_by_its_objective_at_its_steps(
     built = recipe.build(replace(sweep, objectives=(objective,)).race)
     assert (built._time_attr, built._perturbation_interval) == ("step", 5)
     assert (built._metric, built._metric_op) == (objective, sign)
+
+
+def test_only_scores_of_this_data_are_what_delta_m_compares_with(tmp_path: Path) -> None:
+    sweep, launch = stub.sweep(tmp_path, "referred"), small.launch(tmp_path)
+    sweep = replace(sweep, reference={})
+
+    def score_teachers_on(data: str) -> Sweep:
+        for task, score in stub.REFERENCE.items():
+            small.teacher(tmp_path / data / task.split("/")[0], task.split("/")[0], 0, data, {task: score})
+        base = sweep.base
+        teachers = {task: Registered(str(tmp_path / data / task)) for task in base.tasks}
+        return replace(sweep, base=replace(base, teachers=teachers))
+
+    data = prepare(stub.sweep(tmp_path, "data"), launch, Share())[0].subject.data
+    assert prepare(score_teachers_on(data), launch, Share())[1].reference == stub.REFERENCE
+    with pytest.raises(Refusal, match="no teacher says its own on this data"):
+        prepare(score_teachers_on("other"), launch, Share())
+
+
+def test_no_clone_keeps_all_of_its_donors_knobs(sweep: Sweep) -> None:
+    space = {"weighting.gain": Choice((0.5, 1.0, 2.0)), "weighting.temperature": Uniform(1.0, 2.0)}
+    built = Pbt(every=5).build(replace(sweep, space=space).race)
+    edge = SimpleNamespace(config={"weighting.gain": 0.5, "weighting.temperature": 2.0})
+    drawn = [built._get_new_config(None, edge)[0] for _ in range(100)]
+    assert edge.config not in drawn
+    assert any(point["weighting.gain"] == 0.5 for point in drawn)  # one of the two may stay
 
 
 @pytest.mark.parametrize("word", SEARCHERS)

@@ -9,7 +9,7 @@ import pytest
 
 from jointdistill.nets.joint import Joint
 from jointdistill.nets.saved import Model
-from jointdistill.student.champion import NOISE, changes, delta_m, judge
+from jointdistill.student.champion import TOLERANCE, changes, delta_m, judge
 from jointdistill.tasks.depth import Depth
 from jointdistill.tasks.segmentation import Segmentation
 
@@ -61,7 +61,7 @@ def test_who_is_scored_on_fewer_pixels_does_not_compare() -> None:
 
 
 def test_the_margin_is_where_it_says() -> None:
-    at, beyond = 0.20 * (1 + 0.99 * NOISE), 0.20 * (1 + 1.01 * NOISE)
+    at, beyond = 0.20 * (1 + 0.99 * TOLERANCE), 0.20 * (1 + 1.01 * TOLERANCE)
     assert judge(model(at, 0.60), CHAMPION).champion
     said = judge(model(beyond, 0.60), CHAMPION)
     assert not said.champion

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from jointdistill.nets import saved as saved_files
+from jointdistill.nets.joint import at_size
 from jointdistill.nets.saved import load, read_description
 from jointdistill.store.base import Store
 from jointdistill.store.objects import open_store
@@ -57,6 +58,20 @@ def test_its_card_is_what_the_model_says(folder: Path, store: Store) -> None:
     assert (card.height, card.width, card.data) == (16, 24, "data-fingerprint")
     assert card.mean == (0.45, 0.45, 0.45)
     assert card.scores["depth/abs_rel"] == 0.20
+
+
+def test_it_sees_images_at_the_size_it_was_trained_at(folder: Path, store: Store) -> None:
+    teacher = Registered(str(folder)).pin(store, NOWHERE).build(TASKS, store)
+    large = batch_of(height=32, width=48)
+    small = replace(large, image=at_size(large.image, 16, 24))
+    assert not torch.equal(small.image, large.image[..., ::2, ::2])
+    assert torch.equal(teacher(large).answers["depth"], teacher(small).answers["depth"])
+
+
+def test_scores_of_another_range_are_not_its_own(folder: Path, store: Store) -> None:
+    near = {"depth": Depth(max_m=5.0), "segmentation": TASKS["segmentation"]}
+    card = Registered(str(folder)).pin(store, NOWHERE).build(near, store).card
+    assert card.scores == {"segmentation/miou": 0.50}
 
 
 def test_it_teaches_what_it_is_asked_for(folder: Path, store: Store) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from jointdistill.data.samples import Sample
 from jointdistill.types import JSON, Refusal
 
-LAYOUT = 2
+LAYOUT = 3
 """Counts changes of the layout, and of how cells are read: a file of another one is built anew."""
 
 CHUNK = 64

@@ -25,7 +25,7 @@ class Sample(NamedTuple):
     image: NDArray[np.uint8]
     """[3, H, W] RGB."""
     truth: dict[str, NDArray[Any]]
-    """Task → truth as `Task.decode` gives it; a task without a label is left out."""
+    """Task → truth as `Task.decode` gives it; a task without a known pixel is left out."""
 
 
 def read_split(store: Store, card: Card, split: str, tasks: Mapping[str, Task]) -> Iterator[Sample]:
@@ -75,14 +75,15 @@ def _decode(row: Row, card: Card, tasks: Mapping[str, Task], file: str) -> Sampl
         for name, task in tasks.items():
             column = task.column
             cell = row.truths[column]
-            if cell is not None:
-                truth[name] = _truth(cell, task, card)
+            if cell is not None and (found := _truth(cell, task, card)) is not None:
+                truth[name] = found
     except ValueError as error:
         raise Refusal(f"{file}, key '{row.key}', column '{column}': {error}.") from error
     return Sample(row.key, image, truth)
 
 
-def _truth(cell: bytes, task: Task, card: Card) -> NDArray[Any]:
+def _truth(cell: bytes, task: Task, card: Card) -> NDArray[Any] | None:
+    """The truth in a cell; none where no pixel of it is known, since its loss would be 0 and not missing."""
     truth = task.decode(decode_truth(cell), card)
     expected = task.unknown(card.height, card.width)
     if truth.shape != expected.shape:
@@ -92,4 +93,4 @@ def _truth(cell: bytes, task: Task, card: Card) -> NDArray[Any]:
         raise TypeError(
             f"{type(task).__name__}.decode gives {truth.dtype}, but unknown gives {expected.dtype}"
         )
-    return truth
+    return None if np.array_equal(truth, expected, equal_nan=True) else truth

@@ -19,11 +19,7 @@ _NEAREST_M = 1e-3
 @final
 @dataclass(frozen=True)
 class LogDepthL1(DistilRecipe):
-    """|log d_teacher − log d_student|, a mean over pixels: a relative error, alike near and far.
-
-    The log L1 of Hu et al.: Revisiting single image depth estimation (arXiv 1803.08673), without its
-    offset, which there weighs near pixels down.
-    """
+    """|log d_teacher − log d_student|, a mean over pixels: a relative error, alike near and far."""
 
     task: str = "depth"
     """The task whose answers are compared."""

@@ -12,6 +12,7 @@ from jointdistill.data.cache import Cache
 from jointdistill.data.loader import in_order
 from jointdistill.data.sampling import Rows, Slices
 from jointdistill.engine.evaluate import Report, Scores, evaluate
+from jointdistill.engine.lineage import package_digest
 from jointdistill.engine.parts import Parts
 from jointdistill.recipe import describe, digest
 from jointdistill.store.base import AlreadyThere, Missing, Store
@@ -102,7 +103,7 @@ class Examiner:
         if not teacher:
             return ""
         asked = {task: [self.train.keys[row] for row in rows] for task, rows in heard.items()}
-        question = digest([self.data, describe(asked), describe(tasks)])
+        question = digest([self.data, describe(asked), describe(tasks), package_digest()])
         return f"teachers/{teacher}/feedback-{question[:16]}.json"
 
     def _remembered(self, key: str) -> Report | None:

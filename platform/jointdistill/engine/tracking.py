@@ -82,7 +82,11 @@ class Tracking:
             run = self.patience.ask(lambda: self._newest(name, subject, "attributes.status = 'FINISHED'"))
         except AWAY as wrong:
             raise in_words(wrong, self.address) from None
-        return TrackedRun(self.client, run.info.run_id, self.store) if run else None
+        if run is None:
+            return None
+        if run.data.tags.get(PACKAGE) != package_digest():
+            self.patience.say(f"{name} was computed by other code than today's: --fresh runs it again.")
+        return TrackedRun(self.client, run.info.run_id, self.store)
 
     def open(self, name: str, subject: Subject) -> TrackedRun:
         """Go on with the newest run of this name and the subject's identity, or begin one.

@@ -16,11 +16,10 @@ from jointdistill.engine.evaluate import Scores, evaluate
 from jointdistill.engine.ranks import Ranks
 from jointdistill.launch.addresses import absolute, cache_of, card_at, data_of, network_at
 from jointdistill.launch.console import CONSOLE, table
-from jointdistill.nets.joint import JointNet
+from jointdistill.nets.joint import JointNet, at_size
 from jointdistill.nets.saved import Model
 from jointdistill.place import Place
 from jointdistill.store.objects import open_store
-from jointdistill.student.predict import at_trained_size
 from jointdistill.tasks.base import Task
 from jointdistill.tasks.segmentation import Segmentation
 from jointdistill.types import JSON, Batch, Card, Prediction, Refusal
@@ -65,6 +64,7 @@ def evaluate_saved(order: EvaluateOrder) -> Scores:
         report: dict[str, JSON] = {
             "model": order.model, "digest": model.digest, "data": data, "fingerprint": card.fingerprint,
             "split": order.split, "images": len(cache), "parameters": parameters, "scores": dict(scores),
+            "counted": {name: list(task.counted) for name, task in tasks.items()},
         }  # fmt: skip
         _write(output, json.dumps(report, indent=2))
     return scores
@@ -76,7 +76,7 @@ def score(model: Model, network: JointNet, cache: Cache, tasks: dict[str, Task])
     ranks = Ranks(next(network.parameters()).device)
 
     def answer(batch: Batch) -> Prediction:
-        return network(at_trained_size(model, batch.image))  # type: ignore[no-any-return]
+        return network(at_size(batch.image, model.height, model.width))  # type: ignore[no-any-return]
 
     labels = {task: cache.has(task).nonzero()[0] for task in tasks}
     return evaluate(answer, in_order(cache, tasks, labels, Share()), tasks, ranks).scores

@@ -87,10 +87,11 @@ def open_tracking(experiment: Experiment, launch: Launch, say: Callable[[str], N
 
 
 def final_metrics(outcome: Outcome) -> dict[str, float]:
-    """What a run is judged by, as metrics: `val/…` for the student, `teacher/NAME/…` for who taught it."""
+    """What a run is judged by, as metrics: `val/…` of the student, and `feedback/teacher/NAME/…`, on other
+    images, of who taught it."""
     metrics = {f"val/{name}": value for name, value in outcome.scores.items()}
     for teacher, scores in outcome.teachers.items():
-        metrics |= {f"teacher/{teacher}/{name}": value for name, value in scores.items()}
+        metrics |= {f"feedback/teacher/{teacher}/{name}": value for name, value in scores.items()}
     return metrics | {"parameters": float(outcome.parameters), "inference_images_per_s": outcome.images_per_s}
 
 

@@ -89,3 +89,10 @@ class JointNet(nn.Module):
         shared = self.shared(x)  # [B, decoder, H / 2, W / 2]
         answers = {name: task.answer(self.heads[name](shared)) for name, task in self.tasks.items()}
         return Prediction(answers, {"encoder": levels[-1], "decoder": shared}, shared)
+
+
+def at_size(image: Tensor, height: int, width: int) -> Tensor:
+    """Images [B, 3, H, W] in 0..1, stretched to the size that a network is used to."""
+    if image.shape[-2:] == (height, width):
+        return image
+    return F.interpolate(image, (height, width), mode="bilinear", antialias=True)

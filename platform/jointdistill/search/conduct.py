@@ -121,11 +121,14 @@ def _collected(box: Any) -> list[Posted]:
 
 
 def _of_teachers(base: Settled, store: Store) -> dict[str, float]:
-    """`task/metric` → the best score that a teacher says of itself."""
+    """`task/metric` → the best score that a teacher says of itself, on this data."""
     tasks = base.work.tasks
     found: dict[str, float] = {}
     for recipe in base.work.experiment.heard.values():
-        for name, score in recipe.build(tasks, store).card.scores.items():
+        card = recipe.build(tasks, store).card
+        if card.data not in ("", base.work.card.fingerprint):
+            continue  # scored on other images
+        for name, score in card.scores.items():
             task, _, metric = name.partition("/")
             if task in tasks and metric in tasks[task].scores:
                 best = max if tasks[task].scores[metric] else min

@@ -92,6 +92,6 @@ def refuse_no_reference(tasks: Mapping[str, Task], reference: Mapping[str, float
         headline = f"{name}/{next(iter(task.scores))}"
         if headline not in reference:
             raise Refusal(
-                f"Δm compares {headline} with a teacher's, and no teacher says its own: give the sweep a "
-                "`reference`, or rank by another objective."
+                f"Δm compares {headline} with a teacher's, and no teacher says its own on this data and in "
+                "this range: give the sweep a `reference`, or rank by another objective."
             )

@@ -11,8 +11,9 @@ from jointdistill.tasks.base import Task
 
 ALIAS = "champion"
 
-NOISE = 0.02
-"""Relative change of a headline metric that two seeds of one experiment may show."""
+TOLERANCE = 0.02
+"""Relative change by which a task's headline metric may get worse. Two seeds of one experiment differ by more
+(docs/method.md): the alias says which version scores better, and not that its recipe is better."""
 
 
 class Verdict(NamedTuple):
@@ -24,7 +25,7 @@ class Verdict(NamedTuple):
 
 def judge(candidate: Model, champion: Model | None) -> Verdict:
     """The alias moves iff both were trained on the same data and scored on the same pixels, no task got worse
-    by more than `NOISE`, and Δm is above 0. A first version is champion."""
+    by more than `TOLERANCE`, and Δm is above 0. A first version is champion."""
     if champion is None:
         return Verdict(True, "It is the first version.")
     if candidate.digest == champion.digest:
@@ -40,7 +41,7 @@ def judge(candidate: Model, champion: Model | None) -> Verdict:
     for task, by in change.items():
         if math.isnan(by):
             return Verdict(False, f"One of the two has no score for {task}.")
-        if by < -NOISE:
+        if by < -TOLERANCE:
             return Verdict(False, f"{said}, but {task} got worse by {-by:.1%}.")
     return Verdict(gain > 0, f"{said}.")
 

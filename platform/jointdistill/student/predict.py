@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from jointdistill.nets.joint import JointNet
+from jointdistill.nets.joint import JointNet, at_size
 from jointdistill.nets.saved import Model
 from jointdistill.tasks.geometry import fit
 
@@ -20,7 +19,7 @@ def predict(model: Model, network: JointNet, images: Sequence[Tensor]) -> list[d
 
     The network sees them at the resolution it was trained at, stretched where the shape differs.
     """
-    seen = torch.cat([at_trained_size(model, image[None].float() / 255) for image in images])
+    seen = torch.cat([at_size(image[None].float() / 255, model.height, model.width) for image in images])
     said = network(seen).answers
     # One by one to full size: the logits of a large photograph take a gigabyte.
     return [
@@ -30,11 +29,3 @@ def predict(model: Model, network: JointNet, images: Sequence[Tensor]) -> list[d
         }
         for place, image in enumerate(images)
     ]
-
-
-def at_trained_size(model: Model, image: Tensor) -> Tensor:
-    """Images [B, 3, H, W] in 0..1, at the resolution that the network is used to."""
-    size = (model.height, model.width)
-    if image.shape[-2:] == size:
-        return image
-    return F.interpolate(image, size, mode="bilinear", antialias=True)

@@ -34,9 +34,9 @@ class TeacherCard:
     std: tuple[float, float, float] = (0.25, 0.25, 0.25)
     """The normalisation the network itself applies to images in 0..1."""
     data: str = ""
-    """Fingerprint of the data set it was trained on."""
+    """Fingerprint of the data set it was trained on; empty: unknown, and the scores are taken on trust."""
     scores: Mapping[str, float] = field(default_factory=dict)
-    """`task/metric` → validation score where it was trained."""
+    """`task/metric` → validation score where it was trained: what Δm compares with."""
     digest: str = ""
     """sha256 of weights and configuration; the teacher's part of a run's identity."""
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Self, final
 
 from jointdistill.nets.fetch import fetch
-from jointdistill.nets.joint import JointNet
+from jointdistill.nets.joint import JointNet, at_size
 from jointdistill.nets.saved import DESCRIPTION, WEIGHTS, Model, load, load_weights
 from jointdistill.nets.way import INDEX, Moment, read_index
 from jointdistill.store.base import AlreadyThere, Missing, Store
@@ -88,7 +88,7 @@ class Registered(TeacherRecipe):
 
 @final
 class RegisteredTeacher(Teacher):
-    """See `Registered`. It sees the views at the size of the batch and normalises them itself."""
+    """See `Registered`. It sees the views at the size it was trained at, and normalises them itself."""
 
     def __init__(
         self, network: JointNet, card: TeacherCard, way: tuple[Moment, ...], read: Callable[[str], bytes]
@@ -99,7 +99,7 @@ class RegisteredTeacher(Teacher):
 
     def forward(self, batch: Batch) -> Prediction:
         """Answers and features; see `JointNet`."""
-        said: Prediction = self.network(batch.image)
+        said: Prediction = self.network(at_size(batch.image, self.card.height, self.card.width))
         return said._replace(answers={task: said.answers[task] for task in self.card.tasks})
 
     def at(self, moment: Moment) -> RegisteredTeacher:
@@ -120,7 +120,12 @@ def _card(model: Model, asked: Mapping[str, Task]) -> TeacherCard:
         mean=model.network.mean,
         std=model.network.std,
         data=model.data,
-        scores=model.scores,
+        # Elsewhere other pixels counted, and such scores do not compare.
+        scores={
+            name: score
+            for name, score in model.scores.items()
+            if (task := name.partition("/")[0]) in asked and asked[task].counted == model.tasks[task].counted
+        },
         digest=model.digest,
     )
 

@@ -10,12 +10,15 @@ from jointdistill.search.schedulers.population import Population, steady
 from jointdistill.search.space import Choice, LogUniform, Range, Whole
 from jointdistill.types import Refusal
 
+_DRAWS = 20
+"""After so many draws a knob cannot be turned: its list has one entry."""
+
 
 @dataclass(frozen=True)
 class Pbt(Population):
     """PBT (Jaderberg et al., 1711.09846), in rounds: after each, the worst `quantile` go on from a snapshot
-    of one of the best, with its student, optimiser, weighting and trajectory, and with its knobs
-    drawn anew (`resample`) or else times 0.8 or 1.2."""
+    of one of the best, with its student, optimiser, weighting and trajectory, and with its knobs drawn
+    anew (`resample`) or else times 0.8 or 1.2; of a list, the entry before or after."""
 
     resample: float = 0.25
     """Probability of drawing a knob anew."""
@@ -29,7 +32,19 @@ class Pbt(Population):
         """See `SchedulerRecipe`."""
         from ray.tune.schedulers import PopulationBasedTraining
 
-        return steady(PopulationBasedTraining, race.seed)(
+        class Turning(PopulationBasedTraining):  # type: ignore[misc]
+            """A clone with its donor's very knobs would be its donor again. At the end of a range, and of a
+            list half of the time, Tune's draw leaves them where they are."""
+
+            def _get_new_config(self, trial: Any, trial_to_clone: Any) -> Any:
+                donor = trial_to_clone.config
+                for _ in range(_DRAWS):
+                    config, said = super()._get_new_config(trial, trial_to_clone)
+                    if any(config[knob] != donor[knob] for knob in race.space):
+                        break
+                return config, said
+
+        return steady(Turning, race.seed)(
             **self.told(race),
             hyperparam_mutations={knob: _mutated(values) for knob, values in race.space.items()},
             resample_probability=self.resample,

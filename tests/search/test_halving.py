@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ray.tune.experiment import Trial
@@ -18,8 +19,10 @@ class Member:
 
     def __init__(self, name: str, score: float, diverges: bool = False) -> None:
         self.name, self.score, self.diverges = name, score, diverges
-        self.later = score
-        """Its score after the first rung."""
+        self.after = dict.fromkeys(RUNGS, score)
+        """Rung → its score there."""
+        self.losses = 0
+        """How often its process is lost on the way to its end."""
         self.status, self.step = Trial.PENDING, 0
 
     def __str__(self) -> str:
@@ -37,6 +40,17 @@ class Controller:
 
     def get_trials(self) -> list[Any]:
         return self.members
+
+    def run_side_by_side(self) -> dict[str, int]:
+        """As `run`, with a process for each: the worst always comes first to its rung."""
+        halving: Any = Halving(Objective("score", True), RUNGS, reduction=2)
+        while True:
+            while chosen := halving.choose_trial_to_run(self):
+                chosen.status = Trial.RUNNING
+            running = [member for member in self.members if member.status == Trial.RUNNING]
+            if not running:
+                return {member.name: member.step for member in self.members}
+            self.train(halving, min(running, key=lambda member: member.score), set())
 
     def stop_trial(self, trial: Any) -> None:
         trial.status = Trial.TERMINATED
@@ -56,10 +70,16 @@ class Controller:
         while True:
             member.step = next(rung for rung in RUNGS if rung > member.step)
             result = {
-                "score": member.score if member.step == RUNGS[0] else member.later,
+                "score": member.after[member.step],
                 "step": member.step,
                 "went_on": (member.step, member.name) in went_on,
             }
+            if member.step == RUNGS[-1] and member.losses:
+                member.losses -= 1
+                member.step, member.status = RUNGS[-2], Trial.ERROR  # as Tune does before it tells
+                halving.on_trial_error(self, member)
+                member.status = Trial.PENDING
+                return
             if member.step == RUNGS[-1]:
                 failure = "diverged" if member.diverges else ""
                 member.status = Trial.TERMINATED
@@ -105,7 +125,25 @@ def test_where_fewer_came_than_one_in_five_the_best_goes_on() -> None:
 def test_a_rung_decides_when_all_have_come() -> None:
     there = members(16)
     for member in there:  # whoever comes to the second rung late is better there
-        member.later = -member.score
+        member.after[50] = -member.score
     reached = Controller(there).run(reduction=2)
     assert those(reached, 50) == [f"{place:03d}" for place in range(8, 16)]
     assert those(reached, 60) == [f"{place:03d}" for place in range(8, 12)]
+
+
+def test_with_a_process_for_each_no_more_go_on_than_one_by_one() -> None:
+    reached = Controller(members(16)).run_side_by_side()
+    assert those(reached, 50) == [f"{place:03d}" for place in range(8, 16)]
+    assert those(reached, 60) == [f"{place:03d}" for place in range(12, 16)]
+
+
+def test_one_that_is_begun_again_keeps_its_place() -> None:
+    there = members(16)
+    there[-1].losses = 2
+    assert those(Controller(there).run(), 60) == ["015"]
+
+
+def test_for_one_that_ends_without_a_score_the_next_best_steps_in() -> None:
+    there = members(16)
+    there[-1].after[60] = math.nan
+    assert those(Controller(there).run(), 60) == ["014", "015"]

@@ -17,20 +17,18 @@ from jointdistill.search.objective import Objective
 
 
 class Halving(FIFOScheduler):  # type: ignore[misc]  # ray is read untyped
-    """Every trial waits at its rung. First all begin; then, from the lowest rung up, the best 1/η of those
-    who have reached a rung go on, as soon as there is room, and so do those who come later and are among
-    them; in the end the others are stopped. At least the best of the top rung goes on, or for one that fails
-    the next.
-
-    From the lowest up, since a rung decides the better the more have come: the first of two to arrive may be
-    the seventh of eight.
+    """Every trial waits at its rung. First all begin; then the best 1/η of those who reach a rung go on, as
+    soon as that is sure whatever those are worth who still come; so do better ones that come later, with
+    more trials; in the end the others are stopped. At least the best of the top rung goes on, or for one
+    that fails the next.
     """
 
     def __init__(self, objective: Objective, rungs: Sequence[int], reduction: int) -> None:
         super().__init__()
         self._objective, self._reduction = objective, reduction
         self._reached: dict[int, dict[Trial, float]] = {rung: {} for rung in rungs[:-1]}
-        self._gone_on: set[tuple[int, Trial]] = set()
+        self._waits: dict[Trial, int] = {}
+        """Where a trial waits."""
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Note how it did, and let it wait."""
@@ -39,20 +37,19 @@ class Halving(FIFOScheduler):  # type: ignore[misc]  # ray is read untyped
         rung = int(result["step"])
         self._reached[rung][trial] = worst if math.isnan(score) else score
         if result["went_on"]:  # what was decided once stays, in whatever order answers come this time
-            self._gone_on.add((rung, trial))
             return str(TrialScheduler.CONTINUE)
+        self._waits[trial] = rung
         return str(TrialScheduler.PAUSE)
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
-        """Forget it where it failed."""
-        if result.get("failure"):
-            self.on_trial_error(tune_controller, trial)
+        """Forget it where it failed, or ended without a score: the next best is to step in."""
+        if result.get("failure") or not math.isfinite(float(result.get(self._objective.name, math.nan))):
+            self._forget(trial)
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
-        """Forget it, so that it takes nobody's place."""
-        for there in self._reached.values():
-            there.pop(trial, None)
-        self._gone_on = {(rung, gone) for rung, gone in self._gone_on if gone is not trial}
+        """Forget it, unless Tune begins it again, from its last rung: it has that state already then."""
+        if trial.status != Trial.ERROR:
+            self._forget(trial)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """A new one; else the best that may go on; none where nothing is to be done now."""
@@ -60,11 +57,14 @@ class Halving(FIFOScheduler):  # type: ignore[misc]  # ray is read untyped
         for trial in trials:
             if trial.status == Trial.PENDING:
                 return trial
-        for rung in self._reached:
-            if chosen := self._next(rung, len(self._reached[rung]) // self._reduction):
-                return chosen
         going = [trial for trial in trials if not trial.is_finished()]
-        if all(trial.status == Trial.PAUSED for trial in going):
+        under_way = [trial for trial in going if trial.status != Trial.PAUSED]
+        for rung, there in self._reached.items():
+            coming = sum(trial not in there for trial in under_way)
+            sure = (len(there) + coming) // self._reduction - coming
+            if chosen := self._next(rung, max(0, sure)):
+                return chosen
+        if not under_way:
             top = max((rung for rung, there in self._reached.items() if there), default=0)
             if top and (chosen := self._next(top, 1)):
                 return chosen  # fewer than η came so far
@@ -73,10 +73,15 @@ class Halving(FIFOScheduler):  # type: ignore[misc]  # ray is read untyped
         return None
 
     def _next(self, rung: int, room: int) -> Trial | None:
-        """The best of a rung that did not go on yet, if it is among its `room` best."""
+        """The best that waits at a rung, if it is among the `room` best of all who reached it."""
         there, sign = self._reached[rung], -1 if self._objective.more_is_better else 1
         for trial in sorted(there, key=lambda trial: (sign * there[trial], str(trial)))[:room]:
-            if trial.status == Trial.PAUSED and (rung, trial) not in self._gone_on:
-                self._gone_on.add((rung, trial))
+            if trial.status == Trial.PAUSED and self._waits.get(trial) == rung:
+                del self._waits[trial]
                 return trial
         return None
+
+    def _forget(self, trial: Trial) -> None:
+        """Let it take nobody's place."""
+        for there in self._reached.values():
+            there.pop(trial, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -78,14 +79,34 @@ def test_row_16_a_clone_reads_a_pinned_snapshot(tmp_path: Path, plan: Plan, reco
 
 
 def test_row_16_pins_follow_their_trial(tmp_path: Path, plan: Plan) -> None:
-    donor = stand(plan, "cloned-000", gain=1.0, post=Told())
-    snapshots = Snapshots(open_store(str(tmp_path / "storage")), "cloned-000")
-    pinned = []
+    """From process to process, and from its run to the one that it begins as a clone."""
+    store = open_store(str(tmp_path / "storage"))
+
+    def pinned(run: str) -> list[int]:
+        return sorted(int(name.split("-")[0]) for name in Snapshots(store, run).pinned())
+
+    held, place = [], Place("cloned-000")
     for _ in range(3):
+        donor = stand(plan, "cloned-000", gain=1.0, post=Told())
+        donor.go_on(place)
         donor.step()
-        donor.keep()
-        pinned.append(sorted(int(name.split("-")[0]) for name in snapshots.pinned()))
-    assert pinned == [[4], [4, 8], [8, 12]]
+        place = donor.keep()
+        held.append(pinned("cloned-000"))
+    assert held == [[4], [4, 8], [8, 12]]
+
+    place = replace(place, run="cloned-001")
+    other = stand(plan, "cloned-001", gain=1.0, post=Told())
+    for _ in range(3):
+        other.step()
+        other.keep()
+    held = []
+    for _ in range(2):
+        donor = stand(plan, "cloned-000", gain=1.2, post=Told())
+        donor.go_on(place)
+        donor.step()
+        place = donor.keep()
+        held.append((pinned("cloned-000"), pinned("cloned-000.at-12")))
+    assert held == [([12], [16]), ([], [16, 20])]
 
 
 def test_row_16_a_clone_of_what_is_gone_says_so(tmp_path: Path, plan: Plan) -> None:

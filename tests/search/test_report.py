@@ -102,3 +102,11 @@ def test_the_table_gives_the_run_that_has_the_knobs_shown(tmp_path: Path) -> Non
     first = [line.split(" | ")[0] for line in report.markdown().splitlines() if line.startswith("| told")]
     assert first == ["| told-001", "| told-002.at-20", "| told-003"]
     assert [*report.table().columns[0].cells] == ["told-001", "told-002.at-20", "told-003"]
+
+
+def test_a_student_without_a_score_is_not_the_best_one(tmp_path: Path) -> None:
+    sweep = stub.sweep(tmp_path, "told", trials=2)
+    assert Report(sweep, [course(0, {40: {}})]).best is None
+    assert "No trial finished with a score" in Report(sweep, [course(0, {40: {}})]).markdown()
+    best = Report(sweep, [course(0, {40: {}}), whole(1)]).best
+    assert best is not None and best.name == "told-001"

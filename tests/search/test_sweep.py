@@ -133,7 +133,7 @@ def test_a_population_keeps_its_size(tmp_path: Path) -> None:
     launch = small.launch(tmp_path)
     settled, _ = prepare(population, launch, Share())
     inscribe(open_store(launch.storage), settled)
-    longer = replace(population, hours=2.0, gpu_hours=3.0)
+    longer = replace(population, hours=2.0)
     assert prepare(longer, launch, Share())[0].subject.identity == settled.subject.identity
     with pytest.raises(
         Refusal, match=r"'population' exists and is another one: .*trials is 5 here and 4 there"

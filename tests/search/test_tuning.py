@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -110,10 +110,17 @@ class Box:
         self.asked = True
 
 
-def ending(folder: Path, box: Box, spent: list[float], **budget: float) -> Ending:
+def ending(
+    folder: Path,
+    box: Box,
+    spent: list[float],
+    waiting: Sequence[str] = (),
+    stopped_s: float = 0.0,
+    **budget: float,
+) -> Ending:
     """Of a sweep whose trials have half a GPU each and used these GPU-hours."""
     courses = [SimpleNamespace(name=f"other-{hours}", gpu_hours=hours, failure="") for hours in spent]
-    ledger: Any = SimpleNamespace(courses=courses)
+    ledger: Any = SimpleNamespace(courses=courses, waiting=set(waiting), seconds_before=lambda: stopped_s)
     return Ending(stub.sweep(folder, "ends", trials=4, **budget), 0.5, ledger, StopSign(), box)
 
 
@@ -151,3 +158,19 @@ def test_a_budget_that_is_used_up_ends_a_sweep_once_everybody_has_kept_a_snapsho
     assert not over.stop_all()
     box.runs = {}
     assert over.stop_all()
+
+
+@pytest.mark.usefixtures("without_actors")
+def test_what_an_earlier_start_spent_counts_though_it_was_stopped(tmp_path: Path) -> None:
+    box = Box({})
+    ending(tmp_path, box, [0.4], stopped_s=600.0, gpu_hours=0.5).stop_all()
+    assert not box.asked
+    ending(tmp_path, box, [0.4], stopped_s=900.0, gpu_hours=0.5).stop_all()
+    assert box.asked
+
+
+@pytest.mark.usefixtures("without_actors")
+def test_a_trial_whose_process_was_lost_is_not_waited_for(tmp_path: Path) -> None:
+    """It stands at the end of the queue, and those who have kept their snapshots hold its place."""
+    box = Box({"ends-001": 60.0})
+    assert ending(tmp_path, box, [], waiting=["ends-001"], hours=1e-9).stop_all()

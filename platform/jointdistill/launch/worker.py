@@ -61,7 +61,7 @@ def live(work: Work, send: Callable[[Message], None], ears: Ears = DEAF) -> Outc
     for sentence in loop.examiner.unchecked():
         say(Note(sentence))
     if loop.resume():
-        if 0 < work.until <= loop.parts.step < loop.steps:
+        if 0 < work.until <= loop.parts.step:
             raise Stopped(f"at step {loop.parts.step} already")
         if "sweep" not in work.about:  # a trial does so at every rung
             say(Note(f"Going on from step {loop.parts.step} of {loop.steps}."))

@@ -57,6 +57,8 @@ def prepare(
     if DELTA_M in sweep.objectives:
         refuse_no_reference(base.work.tasks, reference)
     on_gpu = base.work.launch.chosen_device == "cuda"
+    if sweep.gpu_hours and not on_gpu:
+        raise Refusal(f"--gpu-hours {sweep.gpu_hours:g}: trials use no GPU here, so give --hours.")
     plan = Plan(
         sweep=sweep.name,
         base=sweep.base,
@@ -66,6 +68,7 @@ def prepare(
         reference=reference,
         gpus=(told.workers or share.gpus) if on_gpu else 0.0,
         segment=segment,
+        failures_last=sweep.scheduler.clones,
     )
     return Settled(replace(base.work, run=sweep.name), subject, base.tracking), plan
 
@@ -100,7 +103,8 @@ def conduct(
                 parent.tag(f"jointdistill.budget.{name}", f"{most:g}")
             with Record(tracking, parent, partial(_collected, box), say) as record:
                 search(sweep, plan, share, ledger, sign, box)
-            report = Report(sweep, ledger.courses)
+            unended = sum(answers.spent_for_nothing_yet().values())
+            report = Report(sweep, ledger.courses, unended * plan.gpus / 3600)
             report.write(parent)
             if failed := report.all_failed:
                 raise Refusal(f"Every trial failed, the first one with: {failed}")
@@ -108,8 +112,8 @@ def conduct(
                 _register(record, best, launch, store, watch)
     if launch.register and not report.best:
         raise Refusal(
-            f"No trial came to its end, so nothing is registered as {launch.register}: the same command goes "
-            "on with what there is, for longer with larger --hours or --gpu-hours."
+            f"No trial came to its end with a score, so nothing is registered as {launch.register}: the same "
+            "command goes on with what there is, for longer with larger --hours or --gpu-hours."
         )
     return report
 

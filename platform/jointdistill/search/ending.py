@@ -12,7 +12,7 @@ from ray.tune import Stopper
 
 from jointdistill.launch.stop import StopSign
 from jointdistill.search.ledger import Ledger
-from jointdistill.search.plan import trial_of
+from jointdistill.search.names import trial_of
 from jointdistill.search.sweep import Sweep
 from jointdistill.types import Stopped
 
@@ -58,15 +58,16 @@ class Ending(Stopper):  # type: ignore[misc]  # ray is read untyped
             return True
         if not gpu_hours or not self._gpus:
             return False
-        under_way = sum(self._under_way().values()) * self._gpus / 3600
-        return gpu_hours <= under_way + sum(course.gpu_hours for course in self._ledger.courses)
+        seconds = sum(self._under_way().values()) + self._ledger.seconds_before()
+        ended = sum(course.gpu_hours for course in self._ledger.courses)
+        return gpu_hours <= ended + seconds * self._gpus / 3600
 
     def _under_way(self) -> dict[str, float]:
         """The trials that train → the seconds since they began to."""
-        failed = {course.name for course in self._ledger.courses if course.failure}
+        idle = {course.name for course in self._ledger.courses if course.failure} | self._ledger.waiting
         training = ray.get(self._box.training.remote())
         found = {trial_of(run): seconds for run, seconds in training.items()}
-        return {trial: seconds for trial, seconds in found.items() if trial not in failed}
+        return {trial: seconds for trial, seconds in found.items() if trial not in idle}
 
     @contextmanager
     def in_words(self) -> Iterator[None]:

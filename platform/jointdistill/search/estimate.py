@@ -33,6 +33,7 @@ def estimate(sweep: Sweep, launch: Launch, share: Share) -> Table:
     there = torch.cuda.device_count() if plan.gpus else cores()
     at_once = min(trials, share.at_once or max(1, room(plan, share, [there])))
     hours = steps * step_s / 3600
+    longest = max(steps / at_once, sweep.steps) * step_s  # the best one takes all of its steps
     rows = {
         "sweep": sweep.name,
         "identity": settled.subject.identity,
@@ -43,7 +44,7 @@ def estimate(sweep: Sweep, launch: Launch, share: Share) -> Table:
         "trials": str(trials),
         "steps": f"about {steps:.0f} of all trials, {sweep.steps} of a whole one",
         "time": f"about {step_s * 1e3:.0f} ms a step, {60 * hours:.1f} min of training, "
-        f"{60 * hours / at_once:.1f} min with {at_once} trials at once as on this machine",
+        f"{longest / 60:.1f} min with {at_once} trials at once as on this machine",
         "GPU-hours": f"about {hours * plan.gpus:.2f}" if plan.gpus else "none",
     }
     shown = Table(show_header=False, title=f"{sweep.name}: what would run", title_justify="left")

@@ -10,6 +10,7 @@ from typing import Any
 from ray.tune import Callback
 
 from jointdistill.search.answers import Answers
+from jointdistill.search.names import trial_of
 from jointdistill.search.objective import Objective
 from jointdistill.search.space import Point, Space
 from jointdistill.types import Refusal
@@ -51,7 +52,10 @@ class Ledger(Callback):  # type: ignore[misc]  # ray is read untyped
     ) -> None:
         self._answers, self._space, self._objectives, self._say = answers, space, objectives, say
         self._courses: dict[str, Course] = {}
+        self._spent = answers.spent_for_nothing_yet()
         self.refused: Refusal | None = None
+        self.waiting: set[str] = set()
+        """Trials whose process was lost, until they begin again."""
 
     def known(self) -> list[Point]:
         """Where trials began when the sweep ran before."""
@@ -60,7 +64,15 @@ class Ledger(Callback):  # type: ignore[misc]  # ray is read untyped
     @property
     def courses(self) -> list[Course]:
         """All trials, the first one first."""
-        return [self._courses[name] for name in sorted(self._courses)]
+        return [*self._courses.values()]
+
+    def seconds_before(self) -> float:
+        """What earlier starts spent on segments that nobody has ended yet."""
+        return sum(
+            seconds
+            for (run, step), seconds in self._spent.items()
+            if (course := self._courses.get(trial_of(run))) is None or step not in course.curve
+        )
 
     def begin(self, trial: Any) -> None:
         """A trial is thought of: note where it begins. Raises `Refusal` where it once began elsewhere."""
@@ -78,9 +90,18 @@ class Ledger(Callback):  # type: ignore[misc]  # ray is read untyped
         course, step = self._courses[str(trial)], int(result["step"])
         course.point, course.run, course.failure = self._point(trial), result["run"], result["failure"]
         course.gpu_hours += 0.0 if step in course.curve else result["gpu_hours"]
-        course.curve[step] = dict(result["values"])
+        if not course.failure:  # else it did not get there
+            course.curve[step] = dict(result["values"])
         told = ", ".join(f"{each.name} {course.value(each, step):.4g}" for each in self._objectives)
         self._say(f"{trial} after step {step}: {course.failure or told}")
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """See `Callback`: it goes to the end of the queue."""
+        self.waiting.add(str(trial))
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """See `Callback`."""
+        self.waiting.discard(str(trial))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """See `Callback`."""

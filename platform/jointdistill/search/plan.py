@@ -12,7 +12,6 @@ from jointdistill.launch.settle import Settled
 from jointdistill.launch.stop import StopSign
 from jointdistill.launch.work import Message, Outcome, Work
 from jointdistill.search.space import Point, Space, turned
-from jointdistill.search.sweep import CLONE
 from jointdistill.store.base import Store
 from jointdistill.store.objects import open_store
 from jointdistill.types import JSON
@@ -28,11 +27,6 @@ class Place:
     step: int = 0
     origin: str = ""
     """The snapshot that the run went on from, where it is a clone."""
-
-
-def trial_of(run: str) -> str:
-    """The trial whose run it is: a clone begins another run of the same trial."""
-    return run.split(CLONE, maxsplit=1)[0]
 
 
 @dataclass(frozen=True)
@@ -51,6 +45,8 @@ class Plan:
     """That a trial occupies."""
     segment: Segment
     """How a segment is computed."""
+    failures_last: bool = False
+    """Whether a trial that was refused once is not begun again: a population has decided without it."""
 
     @property
     def store(self) -> Store:

@@ -33,6 +33,8 @@ class Report:
 
     sweep: Sweep
     courses: Sequence[Course]
+    gpu_hours_unended: float = 0.0
+    """Of segments that were stopped on their way, and that nobody has ended yet."""
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
@@ -54,8 +56,9 @@ class Report:
 
     @property
     def best(self) -> Course | None:
-        """The best finished trial; none where none finished."""
-        return next(iter(finished(self.ranked, self.sweep.steps)), None)
+        """The best finished trial; none where none finished with a score."""
+        there = finished(self.ranked, self.sweep.steps)
+        return next((course for course in there if math.isfinite(course.value(self.objectives[0]))), None)
 
     @property
     def all_failed(self) -> str:
@@ -79,13 +82,16 @@ class Report:
         record.file("sweep.md", self.markdown().encode())
         for name, png in self.pictures().items():
             record.picture(f"{name}.png", png)
+        figures = {
+            "steps": float(self.steps_trained),
+            "trials": float(len(self.courses)),
+            "gpu_hours": sum(course.gpu_hours for course in self.courses) + self.gpu_hours_unended,
+        }
         if best := self.best:
             record.tag("jointdistill.best", best.run)
-            figures = {f"best/{each.name}": best.value(each) for each in self.objectives}
-            known = {name: value for name, value in figures.items() if math.isfinite(value)}
-            spent = {"steps": float(self.steps_trained), "trials": float(len(self.courses))}
-            cost = {"gpu_hours": sum(course.gpu_hours for course in self.courses)}
-            record.report(StepReport(self.steps_trained, 0, known | spent | cost))
+            figures |= {f"best/{each.name}": best.value(each) for each in self.objectives}
+        known = {name: value for name, value in figures.items() if math.isfinite(value)}
+        record.report(StepReport(self.steps_trained, 0, known))
 
     @cached_property
     def importances(self) -> list[dict[str, float]]:
@@ -114,7 +120,7 @@ class Report:
             said = ", ".join(f"{each.name} {best.value(each):.4g}" for each in self.objectives)
             lines += [f"Best: **{best.name}** with {said}. Alone: `--trial {best.run}`.", ""]
         else:
-            lines += ["No trial finished.", ""]
+            lines += ["No trial finished with a score.", ""]
         lines += [f"{len(self.courses)} trials, {self.steps_trained} training steps.", ""]
         for each, shares in zip(self.objectives, self.importances, strict=True):
             if shares:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 
 from jointdistill.experiment import Experiment
 from jointdistill.recipe import describe, digest, word
+from jointdistill.search.names import CLONE
 from jointdistill.search.objective import DELTA_M, Objective, objectives_of, refuse_odd_reference
 from jointdistill.search.schedulers.base import Race, SchedulerRecipe
 from jointdistill.search.schedulers.fifo import Fifo
@@ -15,9 +16,6 @@ from jointdistill.search.searchers.base import SearcherRecipe
 from jointdistill.search.searchers.random import Random
 from jointdistill.search.space import Range, refuse_unfit, turned
 from jointdistill.types import JSON, Refusal, refuse_odd_name
-
-CLONE = ".at-"
-"""Marks the runs of clones: TRIAL.at-STEP."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -19,17 +20,17 @@ from jointdistill.launch.stop import StopSign
 from jointdistill.launch.train import train
 from jointdistill.launch.work import Message, Note, Outcome, Work
 from jointdistill.search.answers import Answer, Answers
+from jointdistill.search.names import clone, trial_of
 from jointdistill.search.objective import values
-from jointdistill.search.plan import Place, Plan, trial_of
+from jointdistill.search.plan import Place, Plan
 from jointdistill.search.postbox import Post
 from jointdistill.search.posts import Begun, Paused, Posted, Said
 from jointdistill.search.space import Point
-from jointdistill.search.sweep import CLONE
 from jointdistill.store.base import Store
 from jointdistill.types import Diverged, Refusal, StepReport, Stopped
 
 KEPT = 2
-"""Places of a trial whose snapshots stay pinned: whoever clones it begins before it is here again."""
+"""Rungs at which a trial's snapshots stay pinned: whoever clones it begins before it is here again."""
 
 
 def on_workers(work: Work, receive: Callable[[Message], None], sign: StopSign) -> Outcome | None:
@@ -46,7 +47,6 @@ class Trial:
     def __init__(self, plan: Plan, post: Post) -> None:
         self._plan, self._post = plan, post
         self._answers = Answers(plan.store, plan.sweep)
-        self._pinned: dict[str, list[Place]] = {}
 
     def become(self, name: str, config: Mapping[str, Any]) -> None:
         """Be a trial at its beginning; `go_on` says where else it stands."""
@@ -86,27 +86,25 @@ class Trial:
 
     def keep(self) -> Place:
         """Where it stands; somebody may go on from there, so the snapshot is kept."""
-        pinned = self._pinned.setdefault(self._name, [])
-        if self._place.step and self._place not in pinned and self._pin(self._place, "pin"):
-            pinned.append(self._place)
-        while len(pinned) > KEPT:
-            self._pin(pinned.pop(0), "unpin")
-        return self._place
+        place = self._place
+        self._pin(place.run, place.step, "pin")
+        earlier = [rung for rung in self._plan.rungs if rung < place.step]
+        if len(earlier) >= KEPT:
+            # Asked of the storage: another process may have pinned it.
+            self._pin(self._answers.run_at(self._name, earlier[-KEPT]), earlier[-KEPT], "unpin")
+        return place
 
-    def _pin(self, place: Place, how: Literal["pin", "unpin"]) -> bool:
-        """Whether the snapshot there is still kept; if not, a clone that needs it will say so."""
-        try:
-            snapshots, manifest = find(self._plan.store, f"{place.run}@{place.step}")
-        except Refusal:
-            return False
-        (snapshots.pin if how == "pin" else snapshots.unpin)(manifest, self._plan.sweep)
-        return True
+    def _pin(self, run: str, step: int, how: Literal["pin", "unpin"]) -> None:
+        """Where the snapshot is not kept any more, a clone that needs it will say so."""
+        with suppress(Refusal):
+            snapshots, manifest = find(self._plan.store, f"{run}@{step}")
+            (snapshots.pin if how == "pin" else snapshots.unpin)(manifest, self._plan.sweep)
 
     def go_on(self, there: Place) -> None:
         """Stand where this trial stood; or, a clone, go on from where another one stands."""
         if trial_of(there.run) != self._name:
             origin = f"{there.run}@{find(self._plan.store, f'{there.run}@{there.step}')[1].name}"
-            there = Place(f"{self._name}{CLONE}{there.step}", there.step, origin)
+            there = Place(clone(self._name, there.step), there.step, origin)
         self._place = there
         self._settled = self._plan.settle(self._point, there)
 
@@ -126,10 +124,12 @@ class Trial:
                 outcome = self._plan.segment(work, heard, sign)
             except Refusal as refused:
                 # It would be refused again at once; what is no fault of the point may be mended by next time.
-                failure, final = str(refused), isinstance(refused, Diverged)
-        if sign.asked.is_set() and not failure and _kept(store, work.run) < target:
-            self._post.await_end(work.run)
+                failure, final = str(refused), self._plan.failures_last or isinstance(refused, Diverged)
         took = time.monotonic() - began
+        if sign.asked.is_set() and not failure and _kept(store, work.run) < target:
+            self._answers.spend(work.run, target, took)
+            self._post.await_end(work.run)
+        took += self._answers.spent(work.run, target)
         if outcome:
             scores: Mapping[str, float] = outcome.row
         else:

@@ -10,7 +10,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from ray.exceptions import RayActorError
+from ray.exceptions import ActorDiedError, RayActorError
 
 from jointdistill.launch import mailbox as boxes
 from jointdistill.launch.mailbox import Mailbox, Postman
@@ -153,4 +153,21 @@ def test_a_run_that_has_failed_waits_for_no_worker_to_hear_of_it() -> None:
     ):
         mailbox.lost([1], preempted=False)
         for _ in range(50):  # what a thread signals is heard between two of them
+            time.sleep(0.1)
+
+
+def test_a_mailbox_that_dies_ends_its_run_in_words() -> None:
+    sign = StopSign()
+
+    def died(answer: object) -> None:
+        raise ActorDiedError
+
+    with (
+        patch.object(boxes.ray, "get", died),
+        pytest.raises(Refusal, match="that collects what workers say was lost"),
+        sign,
+        sign.heard(),
+        Postman(Handle(Mailbox(0, 2, "CPU")), lambda message: None, sign, every_s=0.01),
+    ):
+        for _ in range(50):
             time.sleep(0.1)

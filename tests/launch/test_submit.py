@@ -28,10 +28,15 @@ class Cluster:
     faster: bool = False
     """Whether somebody else submits in the very moment."""
     refuses: str = ""
+    code_of_others: str = ""
     submitted: list[dict[str, object]] = field(default_factory=list)
 
     def list_jobs(self) -> list[SimpleNamespace]:
-        return [SimpleNamespace(submission_id=name, status=status) for name, status in self.known.items()]
+        metadata = {submitting.CODE: self.code_of_others} if self.code_of_others else None
+        return [
+            SimpleNamespace(submission_id=name, status=status, metadata=metadata)
+            for name, status in self.known.items()
+        ]
 
     def submit_job(self, **job: object) -> None:
         if self.faster:
@@ -131,6 +136,24 @@ def test_a_job_that_runs_is_followed_and_one_that_ended_begins_anew() -> None:
     assert not running.submitted
     again = Cluster(known={**ended, f"{COMMAND.job}-2": JobStatus.STOPPED})
     assert played(again)[1].startswith(f"Submitted {COMMAND.job}-3.")
+
+
+def test_a_running_job_of_other_code_is_not_taken_for_ones_own() -> None:
+    running = {COMMAND.job: JobStatus.RUNNING}
+    with pytest.raises(Refusal, match=f"{COMMAND.job} is running already, with other code than"):
+        played(Cluster(known=dict(running), code_of_others="of yesterday"))
+    first = Cluster()
+    played(first)
+    mine = str(first.submitted[0]["metadata"][submitting.CODE])  # type: ignore[index]
+    assert played(Cluster(known=dict(running), code_of_others=mine))[0] == 0
+
+
+@pytest.mark.parametrize("flag", ["--tracking=http://me:secret@mlflow", "http://me:secret@mlflow:5000"])
+def test_a_password_does_not_travel_in_a_command(flag: str) -> None:
+    cluster = Cluster()
+    with pytest.raises(Refusal, match="holds a password, which Ray shows") as refused:
+        played(cluster, Submission((*COMMAND.command, flag)))
+    assert "secret" not in str(refused.value) and not cluster.submitted
 
 
 def test_of_two_that_submit_at_once_the_slower_one_follows() -> None:

@@ -17,6 +17,8 @@ from jointdistill.search.conduct import prepare
 from jointdistill.search.ending import Ending
 from jointdistill.search.estimate import estimate
 from jointdistill.search.plan import Plan
+from jointdistill.search.searchers.random import Random
+from jointdistill.search.searchers.tpe import Tpe
 from jointdistill.search.tuning import Share
 from jointdistill.types import Refusal
 from tests.engine import small
@@ -38,7 +40,7 @@ def on_gpus(plan: Plan, share: Share, workers: int = 0) -> Plan:
 def at_once(plan: Plan, share: Share, *nodes: dict[str, float]) -> int:
     told = [{"Alive": True, "Resources": resources} for resources in nodes]
     with patch("ray.nodes", return_value=[*told, {"Alive": False, "Resources": {"CPU": 64.0, "GPU": 8.0}}]):
-        return tuning._at_once(plan, share, trials=8)
+        return tuning._at_once(plan, share, most=8)
 
 
 @pytest.mark.parametrize(
@@ -84,6 +86,13 @@ def test_a_dry_run_counts_on_what_this_machine_has_room_for(tmp_path: Path) -> N
     with patch("jointdistill.search.estimate.cores", return_value=4):
         table = estimate(sweep, small.launch(tmp_path), Share(cpus=2.0))
     assert "with 2 trials at once" in " ".join(str(cell) for column in table.columns for cell in column.cells)
+
+
+def test_a_searcher_that_learns_waits_for_ends(tmp_path: Path) -> None:
+    thinking = stub.sweep(tmp_path, "thinks", trials=16, searcher=Tpe())
+    assert tuning.most_at_once(thinking) == 4
+    assert tuning.most_at_once(replace(thinking, trials=2)) == 1
+    assert tuning.most_at_once(replace(thinking, searcher=Random())) == 16
 
 
 def test_half_a_gpu_is_what_a_trial_occupies(plan: Plan) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import ray
+from ray.exceptions import ActorDiedError
 from ray.util.placement_group import placement_group_table
 
 from jointdistill.launch.stop import StopSign
@@ -153,7 +154,7 @@ class Postman:
         self._ended.set()
         self._thread.join()
         self._bring()
-        if self._hopeless and kind is KeyboardInterrupt:
+        if self._hopeless and kind and issubclass(kind, KeyboardInterrupt | ActorDiedError):
             raise self._hopeless from None
         if self._failed and kind is None:
             raise self._failed
@@ -168,8 +169,9 @@ class Postman:
             if insisted:
                 continue
             if self._sign.entered:  # else nobody hears it who could end the block
-                self._hopeless = self._ask(self._mailbox.hopeless)
-            if self._hopeless or (told and self._ask(self._mailbox.waits)):
+                hopeless = self._ask(self._mailbox.hopeless)
+                self._hopeless = self._hopeless or hopeless
+            if (self._hopeless and self._sign.entered) or (told and self._ask(self._mailbox.waits)):
                 self._sign.insist()
                 insisted = True
 
@@ -184,6 +186,13 @@ class Postman:
         """What the mailbox answers; None where it is gone."""
         try:
             return ray.get(method.remote())
+        except ActorDiedError:
+            # Without it nothing is recorded, and no worker hears that it is to stop.
+            self._hopeless = self._hopeless or Refusal(
+                "The process beside the driver that collects what workers say was lost (often memory: a "
+                "cluster's logs say more). The same command goes on from the last snapshot."
+            )
+            return None
         except ray.exceptions.RayError as gone:
             self._failed = self._failed or gone
             return None
@@ -209,7 +218,7 @@ class StopBell:
                 if ray.get(self._mailbox.stopping.remote()):
                     self._rung.set()
                     return
-            except ray.exceptions.ActorDiedError:
+            except ActorDiedError:
                 return  # the driver is gone, and with it this worker soon
             except ray.exceptions.RayError:
                 continue

@@ -25,6 +25,8 @@ ROOT = Path(__file__).parents[3]
 RUNTIME_ENV = ROOT / "cluster" / "runtime-env.yaml"
 WITHOUT_A_CODE = {"SUCCEEDED": 0, "STOPPED": 143}
 """Exit codes where Ray has none of the driver; else 1."""
+CODE = "jointdistill.code"
+"""What Ray is told of a job beside its command."""
 POLL_S = 0.5
 
 Show = Callable[[str], object]
@@ -81,6 +83,7 @@ def submit(submission: Submission, show: Show) -> int:
         if not runs and _hand_over(client, submission, name):
             show(f"Submitted {name}. To stop it, with a snapshot: {submission.to_stop(name)}\n")
         else:
+            _refuse_other_code(client, name)
             show(f"{name} is running already: following it.\n")
         if not submission.wait:
             return 0
@@ -122,6 +125,11 @@ def _refuse_unfit(submission: Submission) -> None:
         raise Refusal("--cpus and --memory-gb cannot be below 0.")
     if submission.name:
         refuse_odd_name("--name", submission.name)
+    if any(re.search(r"://[^/@\s]*:[^/@\s]*@", word) for word in submission.command):
+        raise Refusal(
+            "The command holds a password, which Ray shows to all who see its jobs: keep it on the head, as "
+            "cluster/README.md says."
+        )
 
 
 def _client(address: str) -> Any:
@@ -160,6 +168,25 @@ def _attempt(client: Any, name: str) -> tuple[str, bool]:
     raise AssertionError("count() has no end")
 
 
+def _refuse_other_code(client: Any, name: str) -> None:
+    """Raises `Refusal` where a colleague's job, or an earlier one, only has the same command."""
+    metadata = next(job.metadata for job in client.list_jobs() if job.submission_id == name) or {}
+    if metadata.get(CODE, _code()) != _code():
+        raise Refusal(
+            f"{name} is running already, with other code than what lies here: `ray job logs --follow {name}` "
+            "follows it; stop it, or give yours a --name."
+        )
+
+
+def _code() -> str:
+    """sha256 over what travels with a job and is computed with."""
+    found = hashlib.sha256()
+    for file in sorted([*(ROOT / "platform").rglob("*.py"), *(ROOT / "jobs").rglob("*.py")]):
+        found.update(f"{file.relative_to(ROOT).as_posix()}\n".encode())
+        found.update(hashlib.sha256(file.read_bytes()).digest())
+    return found.hexdigest()
+
+
 def _hand_over(client: Any, submission: Submission, name: str) -> bool:
     """Submit; false where the same command, given elsewhere, was faster."""
     environment = cast("dict[str, Any]", yaml.safe_load(RUNTIME_ENV.read_text()))
@@ -169,6 +196,7 @@ def _hand_over(client: Any, submission: Submission, name: str) -> bool:
             entrypoint=submission.entrypoint,
             submission_id=name,
             runtime_env=environment,
+            metadata={CODE: _code()},
             entrypoint_num_cpus=submission.cpus or None,
             entrypoint_memory=int(submission.memory_gb * 2**30) or None,
         )

@@ -142,6 +142,7 @@ def interruptible() -> Iterator[None]:
 def _worker(config: dict[str, Any]) -> Outcome | str | None:
     """What every Ray Train worker runs: on the first rank the outcome, or in words how it was stopped."""
     import ray
+    from ray.exceptions import ActorDiedError
     from ray.train import get_context, get_preemption_info
 
     from jointdistill.launch.mailbox import StopBell
@@ -152,8 +153,11 @@ def _worker(config: dict[str, Any]) -> Outcome | str | None:
 
     work: Work = config["work"]
     mailbox = config["mailbox"]
-    if not ray.get(mailbox.begin.remote()):
-        return None
+    try:
+        if not ray.get(mailbox.begin.remote()):
+            return None
+    except ActorDiedError:
+        return None  # nobody hears what it would say, and the driver ends the run for that
     tune_process(work.launch.threads, int(os.environ.get("LOCAL_WORLD_SIZE", work.launch.workers)))
 
     def to_be_preempted() -> bool:

@@ -14,7 +14,7 @@ from jointdistill.recipe import describe
 from jointdistill.search.conduct import prepare
 from jointdistill.search.searchers.base import Search
 from jointdistill.search.sweep import Sweep
-from jointdistill.search.tuning import Share, room
+from jointdistill.search.tuning import Share, most_at_once, room
 
 PROBED = 20
 """Steps that are tried."""
@@ -31,7 +31,7 @@ def estimate(sweep: Sweep, launch: Launch, share: Share) -> Table:
     trials = sweep.searcher.trials(Search(sweep.space, sweep.ranked_by, sweep.trials, sweep.seed))
     steps = sweep.scheduler.expected_steps(sweep.steps, trials)
     there = torch.cuda.device_count() if plan.gpus else cores()
-    at_once = min(trials, share.at_once or max(1, room(plan, share, [there])))
+    at_once = min(trials, share.at_once or min(most_at_once(sweep), max(1, room(plan, share, [there]))))
     hours = steps * step_s / 3600
     longest = max(steps / at_once, sweep.steps) * step_s  # the best one takes all of its steps
     rows = {

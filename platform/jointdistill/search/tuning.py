@@ -42,7 +42,8 @@ class Share:
     gpus: float = 1.0
     """GPUs of such a trial, on CUDA; a half lets two share one."""
     at_once: int = 0
-    """Trials at a time; 0: as many as the cluster has room for."""
+    """Trials at a time; 0: as many as the cluster has room for, but no more than a quarter of all for a
+    searcher that learns from them, such as tpe."""
 
     def __post_init__(self) -> None:
         if self.cpus <= 0 or self.gpus <= 0 or self.at_once < 0:
@@ -51,7 +52,7 @@ class Share:
 
 def search(sweep: Sweep, plan: Plan, share: Share, ledger: Ledger, sign: StopSign, box: Any) -> None:
     """Let Tune run the trials. Raises `Stopped` where the sign asked for it."""
-    at_once = _at_once(plan, share, sweep.trials)
+    at_once = _at_once(plan, share, most_at_once(sweep))
     os.environ.update({**_QUIET, "TUNE_MAX_PENDING_TRIALS_PG": str(at_once)})  # else it asks far ahead
     import ray
     from ray import tune
@@ -128,12 +129,17 @@ def _each(plan: Plan, share: Share) -> float:
     return plan.settled.work.launch.workers or (share.gpus if plan.gpus else share.cpus)
 
 
-def _at_once(plan: Plan, share: Share, trials: int) -> int:
+def most_at_once(sweep: Sweep) -> int:
+    """All trials, unless the searcher learns from those that have ended: then a quarter of them."""
+    return max(1, sweep.trials // 4) if sweep.searcher.listens else sweep.trials
+
+
+def _at_once(plan: Plan, share: Share, most: int) -> int:
     """How many trials run at a time: more would wait for each other's workers without end."""
     import ray
 
     if autoscales():
-        return share.at_once or trials
+        return share.at_once or most
     kind = "GPU" if plan.gpus else "CPU"
     of_nodes = [node["Resources"].get(kind, 0.0) for node in ray.nodes() if node["Alive"]]
     there = room(plan, share, of_nodes)
@@ -146,4 +152,4 @@ def _at_once(plan: Plan, share: Share, trials: int) -> int:
             f"A trial asks for {_each(plan, share):g} {kind}s and {have}: lower --{kind.lower()}s or "
             "--workers, or add nodes."
         )
-    return share.at_once or there
+    return share.at_once or min(there, most)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
+from jointdistill.engine.subject import Subject
 from jointdistill.engine.tracked_run import TrackedRun
+from jointdistill.engine.tracking import Tracking
 from jointdistill.search.answers import Answer
 from jointdistill.search.posts import Begun, Paused, Posted
 from jointdistill.search.record import Record
-from jointdistill.types import StepReport
+from jointdistill.types import Refusal, StepReport
 from tests.engine.tracked import subject, track
 
 
@@ -41,7 +44,7 @@ def test_a_run_that_cannot_be_written_holds_up_no_other_and_is_tried_again(
 
     with Record(tracking, parent, collected, lambda sentence: None, every_s=0.05) as record:
         for _ in range(400):
-            if len(record._paused) == 2:
+            if sum(len(told.paused) for told in record._runs.values()) == 2:
                 break
             record._ended.wait(0.05)
     (run,) = refused
@@ -51,4 +54,32 @@ def test_a_run_that_cannot_be_written_holds_up_no_other_and_is_tried_again(
         if each.info.run_name != "sweep"
     }
     assert found == {"first": 8.0, "second": 8.0}
-    assert run.run_id in {each.run_id for each in record._open.values()}
+    assert run.run_id in {told.record.run_id for told in record._runs.values() if told.record}
+
+
+def test_a_server_that_hangs_is_left_alone_for_a_while_and_then_told_everything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracking, runs = track(tmp_path), [f"run-{number}" for number in range(9)]
+    told = [each for run in runs for each in (Begun(run, subject()), Paused(run, 10, Answer(), None))]
+    posted: list[list[Posted]] = [[], [*told]]
+    asked, answers = [], []
+
+    def opened(tracking: Tracking, run: str, subject: Subject) -> TrackedRun:
+        asked.append(run)
+        if not answers:
+            time.sleep(0.05)
+            raise Refusal("MLflow does not answer.")
+        return open_run(tracking, run, subject)
+
+    open_run, parent = Tracking.open, tracking.open("sweep", subject(2))
+    monkeypatch.setattr(Tracking, "open", opened)
+
+    with Record(
+        tracking, parent, lambda: posted.pop() if posted else [], lambda sentence: None, every_s=0.01
+    ):
+        time.sleep(0.4)
+        assert asked == runs[:1]  # one question, and half a second of rest
+        answers.append("it is there again")
+    found = tracking.client.search_runs([tracking.experiment_id])
+    assert {each.info.run_name for each in found} == {"sweep", *runs}

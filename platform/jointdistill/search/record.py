@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from jointdistill.engine.subject import Subject
 from jointdistill.engine.tracked_run import TrackedRun
@@ -24,6 +24,22 @@ log = logging.getLogger(__name__)
 
 EVERY_S = 1.0
 """How often what was posted is written."""
+REST = 10.0
+"""How many times as long as it kept us waiting a server that did not answer is left alone."""
+
+
+@dataclass
+class Told:
+    """What is known of a run, and what of it is not written yet."""
+
+    subject: Subject
+    waiting: list[Said | Paused] = field(default_factory=list)
+    record: TrackedRun | None = None
+    """Opened by its first message."""
+    cost: dict[str, float] = field(default_factory=dict)
+    paused: set[int] = field(default_factory=set)
+    """Rungs whose answer is written."""
+    finished: bool = False
 
 
 class Record:
@@ -40,13 +56,8 @@ class Record:
         # Nobody waits for MLflow here: what it does not take now it gets a second later.
         self._tracking = replace(tracking, patience=replace(tracking.patience, seconds=0.0))
         self._parent, self._collect, self._say = parent, collect, say
-        self._every_s = every_s
-        self._subjects: dict[str, Subject] = {}
-        self._open: dict[str, TrackedRun] = {}
-        self._finished: set[str] = set()
-        self._cost: dict[str, dict[str, float]] = {}
-        self._paused: set[tuple[str, int]] = set()
-        self._waiting: dict[str, list[Said | Paused]] = {}
+        self._every_s, self._rests_until = every_s, 0.0
+        self._runs: dict[str, Told] = {}
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._walk, name="record", daemon=True)
 
@@ -57,14 +68,15 @@ class Record:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._ended.set()
         self._thread.join()
+        self._rests_until = 0.0
         self._write()
-        for record in self._open.values():  # stopped by their scheduler, or with the sweep
-            record.close("KILLED")
+        for told in self._runs.values():  # stopped by their scheduler, or with the sweep
+            if told.record and not told.finished:
+                told.record.close("KILLED")
 
     def run_of(self, run: str) -> TrackedRun:
         """The record of a run of this sweep, to write more into it."""
-        subject = replace(self._subjects[run], parent=self._parent.run_id)
-        return self._tracking.open(run, subject)
+        return self._tracking.open(run, replace(self._runs[run].subject, parent=self._parent.run_id))
 
     def _walk(self) -> None:
         while not self._ended.wait(self._every_s):
@@ -77,54 +89,59 @@ class Record:
         for posted in self._collect():
             match posted:
                 case Begun():
-                    self._subjects[posted.run] = posted.subject
+                    self._runs.setdefault(posted.run, Told(posted.subject))
                 case Said(message=Note(text)):
                     self._say(f"{posted.run}: {text}")
                 case Said() | Paused():
-                    self._waiting.setdefault(posted.run, []).append(posted)
-        for run in [*self._waiting]:
+                    self._runs[posted.run].waiting.append(posted)
+        if time.monotonic() < self._rests_until:
+            return
+        for run, told in self._runs.items():
+            began = time.monotonic()
             try:
-                if record := self._of(run):
-                    self._write_of(record, self._waiting[run])  # what is told twice is written once
-                    del self._waiting[run]
+                if told.waiting:
+                    self._write_of(run, told)
+            except Refusal as away:
+                # The storage keeps what is told, and the others' records lie in the same place.
+                log.warning("%s The sweep goes on, and tells it later.", away)
+                now = time.monotonic()
+                self._rests_until = now + REST * (now - began)
+                return
             except Exception:  # the others are not to wait for it
                 log.exception("The record of %s could not be written; it is tried again.", run)
 
-    def _write_of(self, record: TrackedRun, told: list[Said | Paused]) -> None:
-        """What a run has told since the last time, its reports in one batch."""
-        messages = [each.message for each in told if isinstance(each, Said)]
-        record.report(*(each for each in messages if isinstance(each, StepReport)))
-        for picture in messages:
-            if isinstance(picture, Picture):
-                record.picture(f"{picture.name}-{picture.step:06d}.png", picture.png)
-        for paused in told:
-            if isinstance(paused, Paused) and (paused.run, paused.step) not in self._paused:
-                self._pause(record, paused)
-                self._paused.add((paused.run, paused.step))
+    def _write_of(self, run: str, told: Told) -> None:
+        """What a run has told since the last time, its reports in one batch; what is told twice is written
+        once. Raises `Refusal` where MLflow is away before the run was opened."""
+        if told.record is None:
+            record = self.run_of(run)
+            retell(record, run, self._tracking.store)
+            told.record = record
+        if not told.finished:
+            messages = [each.message for each in told.waiting if isinstance(each, Said)]
+            told.record.report(*(each for each in messages if isinstance(each, StepReport)))
+            for picture in messages:
+                if isinstance(picture, Picture):
+                    told.record.picture(f"{picture.name}-{picture.step:06d}.png", picture.png)
+            for paused in told.waiting:
+                if isinstance(paused, Paused) and paused.step not in told.paused:
+                    _pause(told.record, told, paused)
+        told.waiting.clear()
 
-    def _pause(self, record: TrackedRun, paused: Paused) -> None:
-        answer, before = paused.answer, self._cost.get(paused.run, {})
-        cost = {
-            name: before.get(name, 0.0) + getattr(answer, name)
-            for name in ("seconds", "gpu_hours", "teacher_s")
-        }
-        metrics = {f"cost/{name}": value for name, value in cost.items()}
-        if paused.outcome:
-            metrics |= final_metrics(paused.outcome)
-        record.report(StepReport(paused.step, 0, metrics))
-        self._cost[paused.run] = cost
-        if paused.outcome or answer.failure:
-            record.close("FINISHED" if paused.outcome else "FAILED")
-            del self._open[paused.run]
-            self._finished.add(paused.run)
 
-    def _of(self, run: str) -> TrackedRun | None:
-        """The run's record, opened by its first message; none while MLflow is away."""
-        if run in self._finished:
-            del self._waiting[run]
-        elif run not in self._open:
-            with suppress(Refusal):  # MLflow is away: the storage keeps the reports, a later start tells them
-                record = self.run_of(run)
-                retell(record, run, self._tracking.store)
-                self._open[run] = record
-        return self._open.get(run)
+def _pause(record: TrackedRun, told: Told, paused: Paused) -> None:
+    """Write what a run has cost so far, and its end where it has come to it."""
+    answer = paused.answer
+    cost = {
+        name: told.cost.get(name, 0.0) + getattr(answer, name)
+        for name in ("seconds", "gpu_hours", "teacher_s")
+    }
+    metrics = {f"cost/{name}": value for name, value in cost.items()}
+    if paused.outcome:
+        metrics |= final_metrics(paused.outcome)
+    record.report(StepReport(paused.step, 0, metrics))
+    told.cost = cost
+    told.paused.add(paused.step)
+    if paused.outcome or answer.failure:
+        record.close("FINISHED" if paused.outcome else "FAILED")
+        told.finished = True

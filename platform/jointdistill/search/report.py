@@ -54,7 +54,7 @@ class Report:
 
         return sorted(self.courses, key=rank)
 
-    @property
+    @cached_property
     def best(self) -> Course | None:
         """The best finished trial; none where none finished with a score."""
         there = finished(self.ranked, self.sweep.steps)
@@ -166,7 +166,7 @@ class Report:
             drawn["pareto-front"] = drawing.pareto_front(whole, [one.name for one in self.front], names)
         return drawn
 
-    @property
+    @cached_property
     def compared_at(self) -> int:
         """The highest rung that at least half of the trials, and enough to compare, reached."""
         rungs = self.sweep.scheduler.rungs(self.sweep.steps)

@@ -31,7 +31,7 @@ class Asha(SchedulerRecipe):
 
     def rungs(self, steps: int) -> tuple[int, ...]:
         """r, rη, rη² … and the end."""
-        first = min(self._first(steps), steps)
+        first = min(self.grace or math.ceil(steps / 8), steps)
         rungs = []
         while first < steps:
             rungs.append(first)
@@ -51,6 +51,3 @@ class Asha(SchedulerRecipe):
         from jointdistill.search.schedulers.halving import Halving
 
         return Halving(race.objective, self.rungs(race.steps), self.reduction)
-
-    def _first(self, steps: int) -> int:
-        return self.grace or math.ceil(steps / 8)

@@ -62,7 +62,7 @@ def student() -> Sweep:
     return Sweep(
         name="student",
         base=replace(base, optimise=replace(base.optimise, schedule="constant", ema=0.98)),
-        space={"student.width": Choice((4, 6, 8, 12)), "optimise.learning_rate": LogUniform(3e-4, 1e-2)},
+        space={"student.width": Choice((4, 8, 16, 32)), "optimise.learning_rate": LogUniform(1e-4, 1e-1)},
         scheduler=Asha(),
         trials=16,
     )

@@ -39,8 +39,8 @@ def test_a_dry_run_says_what_would_be_tried_and_leaves_no_trace(
     said = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert "weighting.gain {'recipe': 'LogUniform', 'low': 0.25, 'high': 4.0}" in said
     assert "objectives segmentation/miou (max)" in said and "trials 16" in said
-    assert "scheduler Asha, at steps 3, 12, 20" in said
-    assert "about 92 of all trials, 20 of a whole one" in said
+    assert "scheduler Asha, at steps 3, 6, 12, 20" in said
+    assert "about 112 of all trials, 20 of a whole one" in said
     assert "ms a step" in said and "GPU-hours none" in said
     assert not list((tmp_path / "storage" / "runs").rglob("*.json"))
 

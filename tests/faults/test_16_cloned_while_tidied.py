@@ -15,7 +15,7 @@ from jointdistill.engine.snapshot import Snapshots
 from jointdistill.launch.stop import StopSign
 from jointdistill.search.answers import Answers
 from jointdistill.search.conduct import prepare
-from jointdistill.search.plan import Place, Plan
+from jointdistill.search.plan import Plan, Standing
 from jointdistill.search.postbox import Post
 from jointdistill.search.posts import Posted
 from jointdistill.search.schedulers.pbt import Pbt
@@ -58,7 +58,7 @@ def test_row_16_a_clone_reads_a_pinned_snapshot(tmp_path: Path, plan: Plan, reco
     for _ in range(3):
         donor.step()
     handed = donor.keep()
-    assert handed == Place("cloned-000", 12)
+    assert handed == Standing("cloned-000", 12)
     store = open_store(str(tmp_path / "storage"))
     snapshots = Snapshots(store, "cloned-000")
     for _ in range(4):
@@ -85,7 +85,7 @@ def test_row_16_pins_follow_their_trial(tmp_path: Path, plan: Plan) -> None:
     def pinned(run: str) -> list[int]:
         return sorted(int(name.split("-")[0]) for name in Snapshots(store, run).pinned())
 
-    held, place = [], Place("cloned-000")
+    held, place = [], Standing("cloned-000")
     for _ in range(3):
         donor = stand(plan, "cloned-000", gain=1.0, post=Told())
         donor.go_on(place)

@@ -148,7 +148,9 @@ def test_a_running_job_of_other_code_is_not_taken_for_ones_own() -> None:
     assert played(Cluster(known=dict(running), code_of_others=mine))[0] == 0
 
 
-@pytest.mark.parametrize("flag", ["--tracking=http://me:secret@mlflow", "http://me:secret@mlflow:5000"])
+@pytest.mark.parametrize(
+    "flag", ["--tracking=http://me:secret@mlflow", "http://me:secret@mlflow:5000", "https://secret@mlflow"]
+)
 def test_a_password_does_not_travel_in_a_command(flag: str) -> None:
     cluster = Cluster()
     with pytest.raises(Refusal, match="holds a password, which Ray shows") as refused:

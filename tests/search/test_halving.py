@@ -118,6 +118,13 @@ def test_for_one_that_diverges_the_next_best_steps_in() -> None:
     assert those(Controller(there).run(), 60) == ["014", "015"]
 
 
+def test_however_one_fails_as_many_go_on() -> None:
+    there = members(16)
+    there[-1].diverges = True
+    reached = Controller(there).run(reduction=2)
+    assert those(reached, 60) == ["011", "012", "013", "014", "015"]  # four come to their end
+
+
 def test_where_fewer_came_than_one_in_five_the_best_goes_on() -> None:
     assert those(Controller(members(3)).run(), 60) == ["002"]
 

@@ -10,6 +10,7 @@ import pytest
 from jointdistill.engine.subject import Subject
 from jointdistill.engine.tracked_run import TrackedRun
 from jointdistill.engine.tracking import Tracking
+from jointdistill.search import record as recording
 from jointdistill.search.answers import Answer
 from jointdistill.search.posts import Begun, Paused, Posted
 from jointdistill.search.record import Record
@@ -60,6 +61,7 @@ def test_a_run_that_cannot_be_written_holds_up_no_other_and_is_tried_again(
 def test_a_server_that_hangs_is_left_alone_for_a_while_and_then_told_everything(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(recording, "LONG_S", 0.01)
     tracking, runs = track(tmp_path), [f"run-{number}" for number in range(9)]
     told = [each for run in runs for each in (Begun(run, subject()), Paused(run, 10, Answer(), None))]
     posted: list[list[Posted]] = [[], [*told]]
@@ -83,3 +85,26 @@ def test_a_server_that_hangs_is_left_alone_for_a_while_and_then_told_everything(
         answers.append("it is there again")
     found = tracking.client.search_runs([tracking.experiment_id])
     assert {each.info.run_name for each in found} == {"sweep", *runs}
+
+
+def test_a_run_that_is_refused_at_once_holds_up_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracking, open_run = track(tmp_path), Tracking.open
+
+    def opened(tracking: Tracking, run: str, subject: Subject) -> TrackedRun:
+        if run == "first":
+            raise Refusal("MLflow does not take its names.")
+        return open_run(tracking, run, subject)
+
+    posted: list[Posted] = [
+        each
+        for run in ("first", "second")
+        for each in (Begun(run, subject()), Paused(run, 10, Answer(), None))
+    ]
+    parent = tracking.open("sweep", subject(2))
+    monkeypatch.setattr(Tracking, "open", opened)
+    with Record(tracking, parent, lambda: [posted.pop(0) for _ in posted[:]], lambda sentence: None):
+        pass
+    found = tracking.client.search_runs([tracking.experiment_id])
+    assert {each.info.run_name for each in found} == {"sweep", "second"}

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 from unittest.mock import patch
 
 import pytest
 
 from jointdistill.launch.stop import StopSign
 from jointdistill.search import tuning
+from jointdistill.search.answers import Answers
 from jointdistill.search.conduct import prepare
 from jointdistill.search.ending import Ending
 from jointdistill.search.estimate import estimate
+from jointdistill.search.ledger import Ledger
 from jointdistill.search.plan import Plan
+from jointdistill.search.postbox import Postbox
+from jointdistill.search.posts import Begun
 from jointdistill.search.searchers.random import Random
 from jointdistill.search.searchers.tpe import Tpe
 from jointdistill.search.tuning import Share
+from jointdistill.store.objects import open_store
 from jointdistill.types import Refusal
 from tests.engine import small
 from tests.search import stub
@@ -114,22 +119,25 @@ class Box:
         self.runs, self.asked = training, False
         self.training = SimpleNamespace(remote=lambda: self.runs)
         self.stop = SimpleNamespace(remote=self._stop)
+        self.forget = SimpleNamespace(remote=self._forget)
 
     def _stop(self) -> None:
         self.asked = True
+
+    def _forget(self, trial: str) -> None:
+        self.runs = {run: seconds for run, seconds in self.runs.items() if run != trial}
 
 
 def ending(
     folder: Path,
     box: Box,
     spent: list[float],
-    waiting: Sequence[str] = (),
     stopped_s: float = 0.0,
     **budget: float,
 ) -> Ending:
     """Of a sweep whose trials have half a GPU each and used these GPU-hours."""
     courses = [SimpleNamespace(name=f"other-{hours}", gpu_hours=hours, failure="") for hours in spent]
-    ledger: Any = SimpleNamespace(courses=courses, waiting=set(waiting), seconds_before=lambda: stopped_s)
+    ledger: Any = SimpleNamespace(courses=courses, seconds_unended=stopped_s)
     return Ending(stub.sweep(folder, "ends", trials=4, **budget), 0.5, ledger, StopSign(), box)
 
 
@@ -181,5 +189,41 @@ def test_what_an_earlier_start_spent_counts_though_it_was_stopped(tmp_path: Path
 @pytest.mark.usefixtures("without_actors")
 def test_a_trial_whose_process_was_lost_is_not_waited_for(tmp_path: Path) -> None:
     """It stands at the end of the queue, and those who have kept their snapshots hold its place."""
-    box = Box({"ends-001": 60.0})
-    assert ending(tmp_path, box, [], waiting=["ends-001"], hours=1e-9).stop_all()
+    over = ending(tmp_path, Box({"ends-001": 60.0}), [], hours=1e-9)
+    assert not over.stop_all()
+    over.on_trial_recover(iteration=1, trials=[], trial="ends-001")
+    assert over.stop_all()
+
+
+def test_a_postbox_forgets_all_runs_of_a_trial() -> None:
+    box = Postbox()
+    for run in ("ends-001", "ends-001.at-10", "ends-002"):
+        box.put(Begun(run, None))  # type: ignore[arg-type]
+    box.forget("ends-001")
+    assert [*box.training()] == ["ends-002"]
+
+
+class Spends:
+    """A trial as Tune has it."""
+
+    config: ClassVar = {"weighting.gain": 1.0, "weighting.temperature": 1.0}
+
+    def __str__(self) -> str:
+        return "spends-000"
+
+
+def test_what_was_spent_is_counted_until_a_result_holds_it(tmp_path: Path) -> None:
+    sweep = stub.sweep(tmp_path, "spends", trials=2)
+    answers = Answers(open_store(str(tmp_path / "storage")), "spends")
+    answers.spend("spends-000", 40, 3600.0)
+    ledger = Ledger(answers, sweep.space, sweep.ranked_by, lambda sentence: None)
+    trial = Spends()
+    ledger.begin(trial)
+    assert ledger.seconds_unended == 3600
+    failed = {"step": 40, "run": "spends-000", "failure": "diverged", "gpu_hours": 1.1, "values": {}}
+    ledger.on_trial_result(1, [], trial, failed)
+    assert ledger.seconds_unended == 0
+    ledger.recount()
+    assert ledger.seconds_unended == 0
+    (course,) = ledger.courses
+    assert (course.step, course.gpu_hours, course.failure) == (0, 1.1, "diverged")

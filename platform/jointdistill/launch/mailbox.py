@@ -171,7 +171,7 @@ class Postman:
             if self._sign.entered:  # else nobody hears it who could end the block
                 hopeless = self._ask(self._mailbox.hopeless)
                 self._hopeless = self._hopeless or hopeless
-            if (self._hopeless and self._sign.entered) or (told and self._ask(self._mailbox.waits)):
+            if self._hopeless or (told and self._ask(self._mailbox.waits)):
                 self._sign.insist()
                 insisted = True
 
@@ -186,12 +186,14 @@ class Postman:
         """What the mailbox answers; None where it is gone."""
         try:
             return ray.get(method.remote())
-        except ActorDiedError:
+        except ActorDiedError as gone:
             # Without it nothing is recorded, and no worker hears that it is to stop.
-            self._hopeless = self._hopeless or Refusal(
-                "The process beside the driver that collects what workers say was lost (often memory: a "
-                "cluster's logs say more). The same command goes on from the last snapshot."
-            )
+            self._failed = self._failed or gone
+            if self._sign.entered:
+                self._hopeless = self._hopeless or Refusal(
+                    "The process beside the driver that collects what workers say was lost (often memory: "
+                    "a cluster's logs say more). The same command goes on from the last snapshot."
+                )
             return None
         except ray.exceptions.RayError as gone:
             self._failed = self._failed or gone

@@ -63,11 +63,11 @@ class Submission:
         """The command line of the driver."""
         return shlex.join(["python", *self.command])
 
-    def to_stop(self, name: str) -> str:
-        """The command that stops a job of this cluster, from the same shell."""
+    def to(self, do: str, name: str) -> str:
+        """The command that does something with a job of this cluster, from the same shell."""
         # Not as --address: Ray prefers what the environment says.
         there = f"RAY_API_SERVER_ADDRESS={shlex.quote(self.address)} " if self.address else ""
-        return f"{there}ray job stop {name}"
+        return f"{there}ray job {do} {name}"
 
 
 def submit(submission: Submission, show: Show) -> int:
@@ -81,9 +81,9 @@ def submit(submission: Submission, show: Show) -> int:
     with _losses_in_words(submission.job):
         name, runs = _attempt(client, submission.job)
         if not runs and _hand_over(client, submission, name):
-            show(f"Submitted {name}. To stop it, with a snapshot: {submission.to_stop(name)}\n")
+            show(f"Submitted {name}. To stop it, with a snapshot: {submission.to('stop', name)}\n")
         else:
-            _refuse_other_code(client, name)
+            _refuse_other_code(client, submission, name)
             show(f"{name} is running already: following it.\n")
         if not submission.wait:
             return 0
@@ -91,7 +91,7 @@ def submit(submission: Submission, show: Show) -> int:
             asyncio.run(_follow(client, name, show))
         except KeyboardInterrupt:
             show(
-                f"\n{name} goes on: the same command follows it again, and `{submission.to_stop(name)}` "
+                f"\n{name} goes on: the same command follows it again, and `{submission.to('stop', name)}` "
                 "ends it.\n"
             )
             return 130
@@ -125,7 +125,7 @@ def _refuse_unfit(submission: Submission) -> None:
         raise Refusal("--cpus and --memory-gb cannot be below 0.")
     if submission.name:
         refuse_odd_name("--name", submission.name)
-    if any(re.search(r"://[^/@\s]*:[^/@\s]*@", word) for word in submission.command):
+    if any(re.search(r"://[^/@\s]+@", word) for word in submission.command):
         raise Refusal(
             "The command holds a password, which Ray shows to all who see its jobs: keep it on the head, as "
             "cluster/README.md says."
@@ -168,13 +168,13 @@ def _attempt(client: Any, name: str) -> tuple[str, bool]:
     raise AssertionError("count() has no end")
 
 
-def _refuse_other_code(client: Any, name: str) -> None:
+def _refuse_other_code(client: Any, submission: Submission, name: str) -> None:
     """Raises `Refusal` where a colleague's job, or an earlier one, only has the same command."""
     metadata = next(job.metadata for job in client.list_jobs() if job.submission_id == name) or {}
     if metadata.get(CODE, _code()) != _code():
         raise Refusal(
-            f"{name} is running already, with other code than what lies here: `ray job logs --follow {name}` "
-            "follows it; stop it, or give yours a --name."
+            f"{name} is running already, with other code than what lies here: follow it with "
+            f"`{submission.to('logs --follow', name)}`, stop it, or give yours a --name."
         )
 
 

@@ -45,6 +45,6 @@ class TrialActor(Trainable):  # type: ignore[misc]  # ray is read untyped
 
     def restore(self, checkpoint_path: _TrainingResult) -> None:
         """See `Trainable`."""
-        from jointdistill.search.plan import Place
+        from jointdistill.search.plan import Standing
 
-        self._trial.go_on(Place(**json.loads(checkpoint_path.checkpoint.path)))
+        self._trial.go_on(Standing(**json.loads(checkpoint_path.checkpoint.path)))

@@ -32,11 +32,11 @@ class Answer:
     scores: Mapping[str, float] = field(default_factory=dict)
     """`task/metric` → score on the validation split; of a finished student also its size and speed."""
     seconds: float = 0.0
-    """From the rung before to this one, over all starts."""
+    """From the rung before to this one, over all starts; without what a lost process did."""
     gpu_hours: float = 0.0
     """The same by what it occupied."""
     teacher_s: float = 0.0
-    """Seconds of all workers in which they asked teachers."""
+    """Seconds of all workers in which they asked teachers, since the last start."""
     failure: str = ""
     """Why there is no student to score."""
 

@@ -68,7 +68,6 @@ def prepare(
         reference=reference,
         gpus=(told.workers or share.gpus) if on_gpu else 0.0,
         segment=segment,
-        failures_last=sweep.scheduler.clones,
     )
     return Settled(replace(base.work, run=sweep.name), subject, base.tracking), plan
 
@@ -103,8 +102,8 @@ def conduct(
                 parent.tag(f"jointdistill.budget.{name}", f"{most:g}")
             with Record(tracking, parent, partial(_collected, box), say) as record:
                 search(sweep, plan, share, ledger, sign, box)
-            unended = sum(answers.spent_for_nothing_yet().values())
-            report = Report(sweep, ledger.courses, unended * plan.gpus / 3600)
+            ledger.recount()
+            report = Report(sweep, ledger.courses, ledger.seconds_unended * plan.gpus / 3600)
             report.write(parent)
             if failed := report.all_failed:
                 raise Refusal(f"Every trial failed, the first one with: {failed}")

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import ray
-from ray.tune import Stopper
+from ray.tune import Callback, Stopper
 
 from jointdistill.launch.stop import StopSign
 from jointdistill.search.ledger import Ledger
@@ -17,8 +17,8 @@ from jointdistill.search.sweep import Sweep
 from jointdistill.types import Stopped
 
 
-class Ending(Stopper):  # type: ignore[misc]  # ray is read untyped
-    """Asked by Tune, ten times a second, whether the sweep is to end."""
+class Ending(Stopper, Callback):  # type: ignore[misc]  # ray is read untyped
+    """Asked by Tune, ten times a second, whether the sweep is to end; told by it which trials train."""
 
     def __init__(self, sweep: Sweep, gpus: float, ledger: Ledger, sign: StopSign, box: Any) -> None:
         """`gpus` are those of one trial."""
@@ -51,6 +51,11 @@ class Ending(Stopper):  # type: ignore[misc]  # ray is read untyped
             raise self._stopped
         return True
 
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """See `Callback`: its process was lost, and it goes to the end of the queue, where nobody waits for
+        its snapshot and it costs nothing."""
+        ray.get(self._box.forget.remote(str(trial)))
+
     def _over_budget(self) -> bool:
         """Whether the hours are used up, what is under way among them."""
         hours, gpu_hours = self._sweep.hours, self._sweep.gpu_hours
@@ -58,16 +63,16 @@ class Ending(Stopper):  # type: ignore[misc]  # ray is read untyped
             return True
         if not gpu_hours or not self._gpus:
             return False
-        seconds = sum(self._under_way().values()) + self._ledger.seconds_before()
+        seconds = sum(self._under_way().values()) + self._ledger.seconds_unended
         ended = sum(course.gpu_hours for course in self._ledger.courses)
         return gpu_hours <= ended + seconds * self._gpus / 3600
 
     def _under_way(self) -> dict[str, float]:
         """The trials that train → the seconds since they began to."""
-        idle = {course.name for course in self._ledger.courses if course.failure} | self._ledger.waiting
+        failed = {course.name for course in self._ledger.courses if course.failure}
         training = ray.get(self._box.training.remote())
         found = {trial_of(run): seconds for run, seconds in training.items()}
-        return {trial: seconds for trial, seconds in found.items() if trial not in idle}
+        return {trial: seconds for trial, seconds in found.items() if trial not in failed}
 
     @contextmanager
     def in_words(self) -> Iterator[None]:

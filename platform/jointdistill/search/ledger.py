@@ -10,7 +10,6 @@ from typing import Any
 from ray.tune import Callback
 
 from jointdistill.search.answers import Answers
-from jointdistill.search.names import trial_of
 from jointdistill.search.objective import Objective
 from jointdistill.search.space import Point, Space
 from jointdistill.types import Refusal
@@ -53,9 +52,8 @@ class Ledger(Callback):  # type: ignore[misc]  # ray is read untyped
         self._answers, self._space, self._objectives, self._say = answers, space, objectives, say
         self._courses: dict[str, Course] = {}
         self._spent = answers.spent_for_nothing_yet()
+        self._told: set[tuple[str, int]] = set()
         self.refused: Refusal | None = None
-        self.waiting: set[str] = set()
-        """Trials whose process was lost, until they begin again."""
 
     def known(self) -> list[Point]:
         """Where trials began when the sweep ran before."""
@@ -66,13 +64,15 @@ class Ledger(Callback):  # type: ignore[misc]  # ray is read untyped
         """All trials, the first one first."""
         return [*self._courses.values()]
 
-    def seconds_before(self) -> float:
-        """What earlier starts spent on segments that nobody has ended yet."""
-        return sum(
-            seconds
-            for (run, step), seconds in self._spent.items()
-            if (course := self._courses.get(trial_of(run))) is None or step not in course.curve
-        )
+    @property
+    def seconds_unended(self) -> float:
+        """Spent on segments that were stopped, as far as no result holds them yet; by earlier starts, until
+        `recount`."""
+        return sum(seconds for where, seconds in self._spent.items() if where not in self._told)
+
+    def recount(self) -> None:
+        """Look again what was spent, once the sweep has stopped."""
+        self._spent = self._answers.spent_for_nothing_yet()
 
     def begin(self, trial: Any) -> None:
         """A trial is thought of: note where it begins. Raises `Refusal` where it once began elsewhere."""
@@ -90,18 +90,11 @@ class Ledger(Callback):  # type: ignore[misc]  # ray is read untyped
         course, step = self._courses[str(trial)], int(result["step"])
         course.point, course.run, course.failure = self._point(trial), result["run"], result["failure"]
         course.gpu_hours += 0.0 if step in course.curve else result["gpu_hours"]
+        self._told.add((course.run, step))
         if not course.failure:  # else it did not get there
             course.curve[step] = dict(result["values"])
         told = ", ".join(f"{each.name} {course.value(each, step):.4g}" for each in self._objectives)
         self._say(f"{trial} after step {step}: {course.failure or told}")
-
-    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """See `Callback`: it goes to the end of the queue."""
-        self.waiting.add(str(trial))
-
-    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """See `Callback`."""
-        self.waiting.discard(str(trial))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """See `Callback`."""

@@ -20,7 +20,7 @@ Segment = Callable[[Work, Callable[[Message], None], StopSign], Outcome | None]
 
 
 @dataclass(frozen=True)
-class Place:
+class Standing:
     """Where a trial stands."""
 
     run: str
@@ -45,15 +45,13 @@ class Plan:
     """That a trial occupies."""
     segment: Segment
     """How a segment is computed."""
-    failures_last: bool = False
-    """Whether a trial that was refused once is not begun again: a population has decided without it."""
 
     @property
     def store(self) -> Store:
         """Where everything lies."""
         return open_store(self.settled.work.storage)
 
-    def settle(self, point: Point, place: Place) -> Settled:
+    def settle(self, point: Point, place: Standing) -> Settled:
         """A trial's run, with everything it rests on."""
         experiment = turned(self.base, self.space, point)
         experiment = replace(experiment, origin=place.origin or experiment.origin)

@@ -16,6 +16,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from jointdistill.launch.mailbox import StopBell
 from jointdistill.launch.stop import StopSign
+from jointdistill.search.names import trial_of
 from jointdistill.search.posts import Begun, Kept, Paused, Posted
 
 
@@ -43,6 +44,10 @@ class Postbox:
     def training(self) -> dict[str, float]:
         """The runs that have begun a segment and not ended it → the seconds since."""
         return {run: time.monotonic() - began for run, began in self._training.items()}
+
+    def forget(self, trial: str) -> None:
+        """A trial does not train any more, though it never said so."""
+        self._training = {run: since for run, since in self._training.items() if trial_of(run) != trial}
 
     def stop(self) -> None:
         """Ask the trials to stop."""

@@ -24,8 +24,10 @@ log = logging.getLogger(__name__)
 
 EVERY_S = 1.0
 """How often what was posted is written."""
+LONG_S = 1.0
+"""A server that refuses after longer than this is away for all runs."""
 REST = 10.0
-"""How many times as long as it kept us waiting a server that did not answer is left alone."""
+"""How many times as long as it kept us waiting it is left alone then."""
 
 
 @dataclass
@@ -102,11 +104,12 @@ class Record:
                 if told.waiting:
                     self._write_of(run, told)
             except Refusal as away:
-                # The storage keeps what is told, and the others' records lie in the same place.
-                log.warning("%s The sweep goes on, and tells it later.", away)
-                now = time.monotonic()
-                self._rests_until = now + REST * (now - began)
-                return
+                # The storage keeps what is told, and a later start tells it.
+                took = time.monotonic() - began
+                if took > LONG_S and not self._ended.is_set():
+                    log.warning("%s The sweep goes on, and tells it later.", away)
+                    self._rests_until = time.monotonic() + REST * took
+                    return
             except Exception:  # the others are not to wait for it
                 log.exception("The record of %s could not be written; it is tried again.", run)
 

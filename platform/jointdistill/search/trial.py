@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from jointdistill.engine.branch import find, pin, refuse_unfit
-from jointdistill.engine.claims import Claims, Hold
+from jointdistill.engine.claims import Claims, Hold, Superseded
 from jointdistill.engine.snapshot import Snapshots
 from jointdistill.launch.settle import inscribe, result
 from jointdistill.launch.stop import StopSign
@@ -22,7 +22,7 @@ from jointdistill.launch.work import Message, Note, Outcome, Work
 from jointdistill.search.answers import Answer, Answers
 from jointdistill.search.names import clone, trial_of
 from jointdistill.search.objective import values
-from jointdistill.search.plan import Place, Plan
+from jointdistill.search.plan import Plan, Standing
 from jointdistill.search.postbox import Post
 from jointdistill.search.posts import Begun, Paused, Posted, Said
 from jointdistill.search.space import Point
@@ -52,7 +52,7 @@ class Trial:
         """Be a trial at its beginning; `go_on` says where else it stands."""
         self._name = name
         self._point: Point = {knob: config[knob] for knob in self._plan.space}
-        self._place = Place(name)
+        self._place = Standing(name)
         self._settled = self._plan.settle(self._point, self._place)
 
     def step(self) -> dict[str, Any]:
@@ -84,7 +84,7 @@ class Trial:
             "went_on": bool(later) and self._answers.get(place.run, later[0]) is not None,
         }
 
-    def keep(self) -> Place:
+    def keep(self) -> Standing:
         """Where it stands; somebody may go on from there, so the snapshot is kept."""
         place = self._place
         self._pin(place.run, place.step, "pin")
@@ -100,11 +100,11 @@ class Trial:
             snapshots, manifest = find(self._plan.store, f"{run}@{step}")
             (snapshots.pin if how == "pin" else snapshots.unpin)(manifest, self._plan.sweep)
 
-    def go_on(self, there: Place) -> None:
+    def go_on(self, there: Standing) -> None:
         """Stand where this trial stood; or, a clone, go on from where another one stands."""
         if trial_of(there.run) != self._name:
             origin = f"{there.run}@{find(self._plan.store, f'{there.run}@{there.step}')[1].name}"
-            there = Place(clone(self._name, there.step), there.step, origin)
+            there = Standing(clone(self._name, there.step), there.step, origin)
         self._place = there
         self._settled = self._plan.settle(self._point, there)
 
@@ -122,9 +122,11 @@ class Trial:
         with Hold(Claims(store, work.run), work.owner, heard.say), self._post.listening() as sign:
             try:
                 outcome = self._plan.segment(work, heard, sign)
+            except Superseded:
+                raise  # another process has this trial now, and answers for it
             except Refusal as refused:
                 # It would be refused again at once; what is no fault of the point may be mended by next time.
-                failure, final = str(refused), self._plan.failures_last or isinstance(refused, Diverged)
+                failure, final = str(refused), isinstance(refused, Diverged)
         took = time.monotonic() - began
         if sign.asked.is_set() and not failure and _kept(store, work.run) < target:
             self._answers.spend(work.run, target, took)

@@ -99,7 +99,7 @@ def search(sweep: Sweep, plan: Plan, share: Share, ledger: Ledger, sign: StopSig
                 # A snapshot is kept at every rung; at the end, or after a failure, there is none to point at.
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 failure_config=tune.FailureConfig(max_failures=RESTARTS),
-                callbacks=[ledger],
+                callbacks=[ledger, ending],
                 verbose=0,
             ),
         ).fit()

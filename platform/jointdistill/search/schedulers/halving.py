@@ -27,6 +27,8 @@ class Halving(FIFOScheduler):  # type: ignore[misc]  # ray is read untyped
         super().__init__()
         self._objective, self._reduction = objective, reduction
         self._reached: dict[int, dict[Trial, float]] = {rung: {} for rung in rungs[:-1]}
+        self._lost = dict.fromkeys(self._reached, 0)
+        """How many reached a rung and failed later: another one goes on for each."""
         self._waits: dict[Trial, int] = {}
         """Where a trial waits."""
 
@@ -61,7 +63,8 @@ class Halving(FIFOScheduler):  # type: ignore[misc]  # ray is read untyped
         under_way = [trial for trial in going if trial.status != Trial.PAUSED]
         for rung, there in self._reached.items():
             coming = sum(trial not in there for trial in under_way)
-            sure = (len(there) + coming) // self._reduction - coming
+            came = len(there) + self._lost[rung]
+            sure = (came + coming) // self._reduction - coming
             if chosen := self._next(rung, max(0, sure)):
                 return chosen
         if not under_way:
@@ -83,5 +86,6 @@ class Halving(FIFOScheduler):  # type: ignore[misc]  # ray is read untyped
 
     def _forget(self, trial: Trial) -> None:
         """Let it take nobody's place."""
-        for there in self._reached.values():
-            there.pop(trial, None)
+        for rung, there in self._reached.items():
+            if there.pop(trial, None) is not None:
+                self._lost[rung] += 1

@@ -12,8 +12,9 @@ from jointdistill.types import Refusal
 
 @dataclass(frozen=True)
 class Asha(SchedulerRecipe):
-    """ASHA (Li et al., MLSys 2020, 1810.05934): at steps r, rη, rη² … the best 1/η go on, of those who came and
-    those who still come. All trials begin before any goes on, so that none is let through for want of others."""
+    """ASHA (Li et al., MLSys 2020, 1810.05934): at steps r, rη, rη² … the best 1/η go on, of those who came
+    and those who still come. All trials begin before any goes on, so that none is let through for want of
+    others."""
 
     gathers: ClassVar[bool] = True
 

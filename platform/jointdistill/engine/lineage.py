@@ -15,9 +15,14 @@ PACKAGE = Path(jointdistill.__file__).parent
 @cache
 def package_digest() -> str:
     """sha256 over the package's .py files and their names."""
+    return code_digest(PACKAGE, PACKAGE)
+
+
+def code_digest(root: Path, *folders: Path) -> str:
+    """sha256 over the .py files in some folders, and their names as seen from the root."""
     found = hashlib.sha256()
-    for file in sorted(PACKAGE.rglob("*.py")):
-        found.update(f"{file.relative_to(PACKAGE).as_posix()}\n".encode())
+    for file in sorted(file for folder in folders for file in folder.rglob("*.py")):
+        found.update(f"{file.relative_to(root).as_posix()}\n".encode())
         found.update(hashlib.sha256(file.read_bytes()).digest())
     return found.hexdigest()
 

@@ -19,6 +19,7 @@ from typing import Any, cast
 import tyro
 import yaml
 
+from jointdistill.engine.lineage import code_digest
 from jointdistill.types import Refusal, refuse_odd_name
 
 ROOT = Path(__file__).parents[3]
@@ -179,12 +180,8 @@ def _refuse_other_code(client: Any, submission: Submission, name: str) -> None:
 
 
 def _code() -> str:
-    """sha256 over what travels with a job and is computed with."""
-    found = hashlib.sha256()
-    for file in sorted([*(ROOT / "platform").rglob("*.py"), *(ROOT / "jobs").rglob("*.py")]):
-        found.update(f"{file.relative_to(ROOT).as_posix()}\n".encode())
-        found.update(hashlib.sha256(file.read_bytes()).digest())
-    return found.hexdigest()
+    """Of what travels with a job and is computed with."""
+    return code_digest(ROOT, ROOT / "platform", ROOT / "jobs")
 
 
 def _hand_over(client: Any, submission: Submission, name: str) -> bool:
